@@ -1,0 +1,287 @@
+"""The head: features -> logits, in float32 and exactly as an int8 FULLY_CONNECTED computes it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from t2m_runtime.errors import InputError
+
+MAX_LABELS = 10_000
+"""Most classes that a head may tell apart."""
+MAX_FEATURES = 16_384
+"""Most inputs of a layer: int32 accumulators cannot overflow (255 * 128 * 16384 < 2**30)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One fully connected layer: ``y = x @ weight.T + bias``.
+
+    Args:
+        weight: float32 (out, in).
+        bias: float32 (out,).
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+    def __post_init__(self) -> None:
+        _check_array("weight", self.weight, np.float32, 2)
+        _check_array("bias", self.bias, np.float32, 1)
+        _check_layer(self.weight, self.bias)
+        if not (np.isfinite(self.weight).all() and np.isfinite(self.bias).all()):
+            raise InputError("the head has weights that are not finite numbers; make it again")
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """The generated target model in float32: linear (one layer), or a hidden ReLU layer first (two).
+
+    Args:
+        labels: class names, in the order of the logits.
+        layers: one or two layers; the last one has a row for each label.
+    """
+
+    labels: tuple[str, ...]
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        _check_stack(self.labels, self.layers)
+
+    @property
+    def n_features(self) -> int:
+        """Length of the feature vector that the head reads."""
+        return self.layers[0].weight.shape[1]
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Class scores before softmax.
+
+        Args:
+            features: float32 (n, n_features).
+
+        Returns:
+            float32 (n, k).
+
+        Raises:
+            InputError: features of another shape or not floating point.
+        """
+        if not isinstance(features, np.ndarray) or features.dtype.kind != "f":
+            raise InputError(f"features are {_kind(features)}; give float32 (n, {self.n_features})")
+        _check_features(features, self.n_features)
+        x = features.astype(np.float32, copy=False)
+        for layer in self.layers[:-1]:
+            x = np.maximum(x @ layer.weight.T + layer.bias, np.float32(0))
+        last = self.layers[-1]
+        return x @ last.weight.T + last.bias
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedLayer:
+    """One int8 FULLY_CONNECTED layer, weights symmetric and scaled by row, activations asymmetric.
+
+    Args:
+        weight: int8 (out, in), zero point 0.
+        weight_scale: float32 (out,), positive.
+        bias: int32 (out,), at scale ``input scale * weight_scale``, zero point 0.
+        output_scale: positive; rounded to float32, as the formats store it.
+        output_zero_point: -128 to 127.
+    """
+
+    weight: np.ndarray
+    weight_scale: np.ndarray
+    bias: np.ndarray
+    output_scale: float
+    output_zero_point: int
+
+    def __post_init__(self) -> None:
+        _check_array("weight", self.weight, np.int8, 2)
+        _check_array("weight_scale", self.weight_scale, np.float32, 1)
+        _check_array("bias", self.bias, np.int32, 1)
+        _check_layer(self.weight, self.bias)
+        if self.weight_scale.shape != self.bias.shape:
+            raise InputError(f"weight_scale has shape {self.weight_scale.shape}; expected {self.bias.shape}")
+        # A zero scale is legal: a row whose weights are all zero.
+        if not np.isfinite(self.weight_scale).all() or (self.weight_scale < 0).any():
+            raise InputError("weight_scale must be finite and not negative; quantise the head again")
+        if len(self.bias) and int(np.abs(self.bias.astype(np.int64)).max()) > 2**30:
+            raise InputError("a bias is beyond 2**30 and could overflow; quantise the head again")
+        check_quantization("output", self.output_scale, self.output_zero_point)
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedHead:
+    """The head in int8: the same numbers as TFLite's reference kernels give, to the last bit.
+
+    Args:
+        labels: class names, in the order of the logits.
+        input_scale: scale of the int8 features.
+        input_zero_point: zero point of the int8 features.
+        layers: one layer, or a hidden layer (ReLU) and a last one.
+    """
+
+    labels: tuple[str, ...]
+    input_scale: float
+    input_zero_point: int
+    layers: tuple[QuantizedLayer, ...]
+
+    def __post_init__(self) -> None:
+        _check_stack(self.labels, self.layers)
+        check_quantization("input", self.input_scale, self.input_zero_point)
+
+    @property
+    def n_features(self) -> int:
+        """Length of the feature vector that the head reads."""
+        return self.layers[0].weight.shape[1]
+
+    def logits_int8(self, features: np.ndarray) -> np.ndarray:
+        """TFLite's int8 FULLY_CONNECTED: int32 accumulators, then a fixed-point multiplier for each row.
+
+        Args:
+            features: int8 (n, n_features), at input_scale and input_zero_point.
+
+        Returns:
+            int8 (n, k), at the last layer's output_scale and output_zero_point.
+
+        Raises:
+            InputError: features of another shape or dtype.
+        """
+        if not isinstance(features, np.ndarray) or features.dtype != np.int8:
+            raise InputError(f"features are {_kind(features)}; give int8 (n, {self.n_features})")
+        _check_features(features, self.n_features)
+        x, scale, zero_point = features, self.input_scale, self.input_zero_point
+        for index, layer in enumerate(self.layers):
+            hidden = index + 1 < len(self.layers)
+            x = _fully_connected_int8(x, scale, zero_point, layer, relu=hidden)
+            scale, zero_point = layer.output_scale, layer.output_zero_point
+        return x
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """logits_int8, dequantised.
+
+        Args:
+            features: int8 (n, n_features).
+
+        Returns:
+            float32 (n, k): ``(q - zero_point) * scale``, as DEQUANTIZE computes it.
+        """
+        last = self.layers[-1]
+        steps = self.logits_int8(features).astype(np.float32) - np.float32(last.output_zero_point)
+        return steps * np.float32(last.output_scale)
+
+
+def check_quantization(what: str, scale: float, zero_point: int) -> None:
+    """Raises InputError unless scale is a positive normal float32 and zero_point an int8 value."""
+    if not isinstance(scale, (int, float, np.floating)) or isinstance(scale, bool):
+        raise InputError(f"the {what} scale is {scale!r}; expected a positive number")
+    if not 1e-30 <= float(scale) <= 1e30:
+        raise InputError(f"the {what} scale is {scale!r}; expected a number between 1e-30 and 1e30")
+    if not isinstance(zero_point, (int, np.integer)) or isinstance(zero_point, bool) or not -128 <= zero_point <= 127:
+        raise InputError(f"the {what} zero point is {zero_point!r}; expected a whole number from -128 to 127")
+
+
+def quantized_multiplier(scale: float) -> tuple[int, int]:
+    """A non-negative real number as ``multiplier * 2**(shift - 31)`` (TFLite's QuantizeMultiplier).
+
+    Args:
+        scale: input scale * weight scale / output scale, 0 or more.
+
+    Returns:
+        multiplier in [2**30, 2**31) or 0, and shift.
+    """
+    fraction, shift = math.frexp(scale)
+    multiplier = math.floor(fraction * 2**31 + 0.5)
+    if multiplier == 2**31:
+        multiplier, shift = 2**30, shift + 1
+    if multiplier == 0 or shift < -31:
+        return 0, 0
+    if shift > 30:
+        return 2**31 - 1, 30
+    return multiplier, shift
+
+
+def _fully_connected_int8(
+    x: np.ndarray, scale: float, zero_point: int, layer: QuantizedLayer, relu: bool
+) -> np.ndarray:
+    """x int8 (n, in) -> int8 (n, out)."""
+    out, width = layer.weight.shape
+    # Sums of products of small integers are exact in floating point as long as no partial sum passes the mantissa:
+    # that lets BLAS do them.
+    exact = np.float32 if width * 255 * 128 < 2**24 else np.float64
+    shifted = x.astype(exact) - exact(zero_point)
+    accumulators = (shifted @ layer.weight.T.astype(exact)).astype(np.int64) + layer.bias
+
+    multipliers = np.empty(out, np.int64)
+    shifts = np.empty(out, np.int64)
+    output_scale = float(np.float32(layer.output_scale))
+    for row, weight_scale in enumerate(layer.weight_scale):
+        if out > 1:
+            product = float(np.float32(scale)) * float(weight_scale)
+        else:
+            # One scale counts as "per tensor" in TFLite, where this product is rounded to float32.
+            product = float(np.float32(scale) * weight_scale)
+        multipliers[row], shifts[row] = quantized_multiplier(product / output_scale)
+
+    scaled = _multiply(accumulators, multipliers, shifts) + layer.output_zero_point
+    return np.clip(scaled, layer.output_zero_point if relu else -128, 127).astype(np.int8)
+
+
+def _multiply(x: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """``x * multiplier * 2**(shift - 31)`` with TFLite's two roundings (MultiplyByQuantizedMultiplier).
+
+    Args:
+        x: int64 (n, out) that holds int32 values.
+        multiplier: int64 (out,).
+        shift: int64 (out,).
+
+    Returns:
+        int64 (n, out).
+    """
+    left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
+    product = np.clip(x << left, -(2**31), 2**31 - 1) * multiplier
+    # Doubling high multiply: half away from zero, the quotient cut towards zero.
+    nudged = product + np.where(product >= 0, 2**30, 1 - 2**30)
+    high = np.where(nudged >= 0, nudged >> 31, -(-nudged >> 31))
+    # Rounding divide by a power of two: half away from zero.
+    mask = (1 << right) - 1
+    remainder = high & mask
+    threshold = (mask >> 1) + (high < 0)
+    return (high >> right) + (remainder > threshold)
+
+
+def _check_array(name: str, array: np.ndarray, dtype: type, ndim: int) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != ndim:
+        raise InputError(f"{name} is {_kind(array)}; expected {np.dtype(dtype)} with {ndim} dimensions")
+
+
+def _check_layer(weight: np.ndarray, bias: np.ndarray) -> None:
+    out, width = weight.shape
+    if bias.shape != (out,):
+        raise InputError(f"bias has shape {bias.shape}; expected ({out},), one for each row of the weight")
+    if not (1 <= out <= MAX_FEATURES and 1 <= width <= MAX_FEATURES):
+        raise InputError(f"a layer has weight shape {weight.shape}; expected 1 to {MAX_FEATURES} rows and columns")
+
+
+def _check_stack(labels: tuple[str, ...], layers: tuple) -> None:
+    if not isinstance(labels, tuple) or not all(isinstance(label, str) for label in labels):
+        raise InputError("labels must be a tuple of strings")
+    if not isinstance(layers, tuple) or len(layers) not in (1, 2):
+        raise InputError("a head has one layer (linear) or two (hidden ReLU layer first), as a tuple")
+    if not 1 <= len(labels) <= MAX_LABELS:
+        raise InputError(f"a head has {len(labels)} labels; expected 1 to {MAX_LABELS}")
+    if len(layers) == 2 and layers[1].weight.shape[1] != layers[0].weight.shape[0]:
+        raise InputError(
+            f"the layers do not fit together: weights {layers[0].weight.shape} then {layers[1].weight.shape}"
+        )
+    if layers[-1].weight.shape[0] != len(labels):
+        raise InputError(f"the last layer has {layers[-1].weight.shape[0]} rows for {len(labels)} labels")
+
+
+def _check_features(features: np.ndarray, width: int) -> None:
+    if features.ndim != 2 or features.shape[1] != width:
+        raise InputError(f"features have shape {features.shape}; expected (n, {width})")
+
+
+def _kind(value: object) -> str:
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
