@@ -1,0 +1,63 @@
+"""Texts of a task -> the vectors that a hypernetwork reads: one row a class, its positive and its negative half."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+NAME_PROMPT = "a photo of a {}"
+
+
+@dataclass(frozen=True)
+class TextCentres:
+    """Mean embeddings of the training texts, taken off before use (names and descriptions sit apart in the space).
+
+    name, text: float32 (d_text,).
+    """
+
+    name: np.ndarray
+    text: np.ndarray
+
+
+def name_prompt(name: str) -> str:
+    """The sentence that stands for a bare class name."""
+    return NAME_PROMPT.format(name.replace("_", " ").replace("-", " "))
+
+
+def class_vectors(
+    encode: Callable[[Sequence[str]], np.ndarray],
+    centres: TextCentres,
+    names: Sequence[str],
+    texts: Sequence[Sequence[str]],
+    negatives: Sequence[Sequence[str]],
+) -> np.ndarray:
+    """One row a class: float32 (k, 2 * d_text), the positive half then the negative half, each of unit length or zero.
+
+    The positive half is the mean of the name's direction and the texts' mean direction, of the name alone where a class
+    has no text, and zero where it has negative texts alone. ``encode`` maps n texts to float32 (n, d_text).
+    """
+    d = len(centres.name)
+    prompts = [name_prompt(n) for n in names]
+    flat = [*prompts, *(t for ts in texts for t in ts), *(t for ts in negatives for t in ts)]
+    rows = encode(flat)
+    out = np.zeros((len(names), 2 * d), np.float32)
+    named = rows[: len(names)] - centres.name
+    described = iter(np.split(rows[len(names) :] - centres.text, np.cumsum([len(t) for t in [*texts, *negatives]])[:-1]))
+    for i, (own, against) in enumerate(zip(texts, negatives, strict=True)):
+        mean = next(described)
+        if own:
+            out[i, :d] = unit(unit(named[i]) + unit(mean.mean(0)))
+        elif not against:
+            out[i, :d] = unit(named[i])
+    for i, against in enumerate(negatives):
+        mean = next(described)
+        if against:
+            out[i, d:] = unit(mean.mean(0))
+    return out
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    """Rows scaled to length 1 (a zero row stays zero)."""
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
