@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("t2m", deadline=None)
+settings.load_profile("t2m")
 
 SHARED = Path(os.environ.get("T2M_SHARED") or Path(__file__).resolve().parents[2] / "shared")
 

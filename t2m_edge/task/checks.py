@@ -1,0 +1,144 @@
+"""What must hold for a task as a whole, and what deserves a warning."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from t2m_edge.task.description import ClassDescription, Task
+from t2m_edge.task.source import problem, quoted
+from t2m_runtime.errors import InputError
+
+NEAR_IDENTICAL = 0.9
+"""Two descriptions are near-identical when their words' Jaccard index is at least this."""
+
+_WORD = re.compile(r"\w+")
+_NEGATION = re.compile(r"\b(?:not|no|without|never)\b", re.IGNORECASE)
+_CLAUSE_END = re.compile(r"[,.;:!?()]|\b(?:but|though|although|however)\b", re.IGNORECASE)
+_LEAD = re.compile(r"^(?:(?:any|a|an|the|at all|visible|have|has|having|with|be|been|of)\s+)+", re.IGNORECASE)
+_TAIL = re.compile(
+    r"(?:[\s,]+(?:and|but|that|which|it|they|with|has|have|had|having|is|are|was|were|be|does|do|did|can|a|an|the))+$",
+    re.IGNORECASE,
+)
+
+
+class ClassCounter:
+    """Collects the classes of one file and refuses the first that is one too many or has a name already used."""
+
+    def __init__(self, source: str, max_classes: int):
+        self.source = source
+        self.max_classes = max_classes
+        self.classes: list[ClassDescription] = []
+        self._lines: dict[str, int | None] = {}
+
+    def add(self, description: ClassDescription, column: int | str | None) -> None:
+        if len(self.classes) == self.max_classes:
+            raise problem(
+                self.source,
+                description.line,
+                column,
+                f"class number {self.max_classes + 1:,}",
+                f"keep at most {self.max_classes:,} classes (what the pack allows)",
+            )
+        if description.name in self._lines:
+            raise problem(
+                self.source,
+                description.line,
+                column,
+                f"the name {quoted(description.name)} a second time (first in line {self._lines[description.name]})",
+                "give each class its own name, or put all texts behind one name",
+            )
+        self._lines[description.name] = description.line
+        self.classes.append(description)
+
+
+def finished_task(classes: Sequence[ClassDescription], source: str) -> Task:
+    """The task with its warnings; InputError when it has fewer than two classes."""
+    if len(classes) < 2:
+        found = f"only the class {quoted(classes[0].name)}" if classes else "no class"
+        raise InputError(f"{source}: found {found}; write at least two classes, one a line")
+    warnings = [*_negation_warnings(classes, source), *_identical_warnings(classes, source)]
+    return Task(Path(source).stem, tuple(classes), source, tuple(warnings))
+
+
+def _place(description: ClassDescription, source: str) -> str:
+    return source if description.line is None else f"{source}, line {description.line}"
+
+
+def _negation_warnings(classes: Sequence[ClassDescription], source: str) -> Iterator[str]:
+    for item in classes:
+        words = [match[0] for text in item.texts if (match := _NEGATION.search(text))]
+        if words:
+            yield (
+                f"{_place(item, source)}: a text of {quoted(item.name)} says '{words[0]}', which the text encoder "
+                f"does not understand; write: {_rewritten(item)}"
+            )
+
+
+def _rewritten(item: ClassDescription) -> str:
+    """The line with each negation moved into a `not:` text."""
+    from t2m_edge.task.txt_format import format_line
+
+    texts: list[str] = []
+    negatives: list[str] = list(item.negatives)
+    for text in item.texts:
+        positive, moved = split_negation(text)
+        if positive:
+            texts.append(positive)
+        negatives += [negative for negative in moved if negative not in negatives]
+    return format_line(ClassDescription(item.name, tuple(texts), tuple(negatives), item.threshold))
+
+
+def split_negation(text: str) -> tuple[str, list[str]]:
+    """("a horse without stripes") -> ("a horse", ["stripes"]); a rule of thumb for the warning's proposal."""
+    negatives = []
+    while match := _NEGATION.search(text):
+        end = _CLAUSE_END.search(text, match.end())
+        stop = end.start() if end else len(text)
+        negative = _LEAD.sub("", text[match.end() : stop].strip())
+        before = _TAIL.sub("", " " + text[: match.start()].rstrip(" ,")).strip(" ,;")
+        after = text[stop:].strip(" ,;.")
+        after = re.sub(r"^(?:and|but)\s+", "", after, flags=re.IGNORECASE)
+        negatives += [part for part in re.split(r"\s+(?:or|nor)\s+", negative) if part and not _NEGATION.search(part)]
+        text = ", ".join(part for part in (before, after) if part)
+    return text, negatives
+
+
+def _identical_warnings(classes: Sequence[ClassDescription], source: str) -> Iterator[str]:
+    for first, second in near_identical([_words(item) for item in classes]):
+        one, two = classes[first], classes[second]
+        yield (
+            f"{_place(two, source)}: {quoted(two.name)} and {quoted(one.name)} (line {one.line}) have nearly the same "
+            f"words; say how they differ"
+        )
+
+
+def _words(item: ClassDescription) -> frozenset[str]:
+    """The words that describe a class: its texts (or its name, when bare) and, apart from them, its negatives."""
+    words = {word for text in item.texts or (item.name,) for word in _WORD.findall(text.casefold())}
+    return frozenset(words | {f"not {word}" for text in item.negatives for word in _WORD.findall(text.casefold())})
+
+
+def near_identical(word_sets: Sequence[frozenset[str]], least: float = NEAR_IDENTICAL) -> list[tuple[int, int]]:
+    """Pairs i < j of sets with Jaccard index >= least, each j at most once.
+
+    Two such sets of n and m words share at least one of their n - ceil(least n) + 1 rarest words (prefix filtering),
+    so only sets that share a rare word are compared: 1,000 classes take milliseconds.
+    """
+    counts = Counter(word for words in word_sets for word in words)
+    index: dict[str, list[int]] = defaultdict(list)
+    pairs = []
+    for j, words in enumerate(word_sets):
+        rarest = sorted(words, key=lambda word: (counts[word], word))
+        prefix = rarest[: len(words) - int(-(-least * len(words) // 1)) + 1]
+        candidates = sorted({i for word in prefix for i in index[word]})
+        for i in candidates:
+            shared = len(words & word_sets[i])
+            if shared >= least * (len(words) + len(word_sets[i]) - shared):
+                pairs.append((i, j))
+                break
+        for word in prefix:
+            index[word].append(j)
+    return pairs
