@@ -9,7 +9,7 @@ The format in ten lines:
     layer0.weight   I8 or F32 (out, in)       layer1.* likewise where the head has a hidden layer
     layer0.scale    F32 (out,)                int8 heads only
     layer0.bias     I32 (int8 heads) or F32 (out,)
-    metadata        t2m_manifest; int8 heads: input_scale, input_zero_point, layer0.output_scale, layer0.output_zero_point
+    metadata        t2m_manifest; int8 heads: input_scale, input_zero_point, layerN.output_scale and _zero_point
 
 Any safetensors reader opens it; the labels are those of the manifest.
 """
@@ -149,18 +149,17 @@ def _tensors(entries: dict[str, Any], body: memoryview) -> dict[str, np.ndarray]
         dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
         if not isinstance(dtype, str) or dtype not in _DTYPES:
             raise _broken(f"a tensor has a dtype not one of {', '.join(_DTYPES)}")
-        if not _whole_numbers(shape, MAX_FEATURES) or not 1 <= len(shape) <= 2:
-            raise _broken(f"a tensor's shape is not one or two numbers up to {MAX_FEATURES}")
+        if not _whole_numbers(shape, MAX_FEATURES) or not 1 <= len(shape) <= 2 or 0 in shape:
+            raise _broken(f"a tensor's shape is not one or two numbers from 1 to {MAX_FEATURES}")
         if not _whole_numbers(offsets, len(body)) or len(offsets) != 2:
             raise _broken("a tensor lies outside the file")
         begin, end = offsets
         if end - begin != math.prod(shape) * _DTYPES[dtype].itemsize:
             raise _broken("a tensor's offsets do not fit its shape")
         spans.append((begin, end))
-        array = np.frombuffer(body[begin:end], dtype=_DTYPES[dtype]).reshape(shape)
-        tensors[name] = (
-            array if array.flags.aligned and array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-        )
+        view = np.frombuffer(body[begin:end], dtype=_DTYPES[dtype]).reshape(shape)
+        # Native and aligned is what Layer expects and numpy computes with fastest; a copy only where it is not.
+        tensors[name] = np.require(view, dtype=_DTYPES[dtype].newbyteorder("="), requirements="A")
     position = 0
     for begin, end in sorted(spans):
         if begin != position:

@@ -1,0 +1,164 @@
+"""Photo in, class names out: one artifact, loaded."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Iterable, Union
+
+import numpy as np
+from PIL import Image
+
+from t2m_runtime.artifact import Source, kind_of, manifest_of, name_of, read_bytes
+from t2m_runtime.engines import load_engine
+from t2m_runtime.errors import InputError, WorkError
+from t2m_runtime.manifest import Manifest
+from t2m_runtime.preparation import open_image, prepare
+
+Photo = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, Image.Image, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The answer for one image.
+
+    Args:
+        names: class names, best first.
+        scores: their scores, best first; equal scores keep the order of the labels.
+        rejected: the best score is under its class's threshold: "none of these". The names are still listed.
+    """
+
+    names: tuple[str, ...]
+    scores: tuple[float, ...]
+    rejected: bool
+
+
+class Classifier:
+    """A full model (.tflite or .onnx) that t2m-edge compiled, on an engine.
+
+    Make it with ``Classifier.load``. It may be used from several threads (LiteRT runs one image at a time). It
+    works in a ``with`` statement.
+
+    Attributes:
+        manifest: what the artifact says about itself.
+        engine: the engine that runs it; has ``name`` and ``version``.
+    """
+
+    def __init__(self, manifest: Manifest, engine: Any) -> None:
+        """Checks that the manifest is that of the engine's model; InputError where it is not."""
+        spec = manifest.input
+        if (engine.height, engine.width) != (spec.height, spec.width):
+            raise InputError(
+                f"the model takes {engine.height}x{engine.width} pixels and its manifest says "
+                f"{spec.height}x{spec.width}; make the model again"
+            )
+        if engine.n_outputs != len(manifest.labels):
+            raise InputError(
+                f"the model has {engine.n_outputs} outputs and its manifest {len(manifest.labels)} labels; "
+                "make the model again"
+            )
+        self.manifest = manifest
+        self.engine = engine
+
+    @classmethod
+    def load(cls, path: Source, engine: str | None = None, num_threads: int = 1) -> Classifier:
+        """Loads an artifact.
+
+        Args:
+            path: of a .tflite or .onnx file, or its bytes.
+            engine: "litert", "litert-reference" (slow, to compare with), "tflite_runtime" or "onnxruntime"; None
+                takes LiteRT, else tflite-runtime, for .tflite and ONNX Runtime for .onnx.
+            num_threads: for the engine.
+
+        Raises:
+            InputError: no such file, not made by t2m-edge, broken, a head file (it needs a backbone), or no engine
+                for it is installed.
+        """
+        data = read_bytes(path)
+        manifest = manifest_of(data, name_of(path))
+        kind = kind_of(data)
+        if kind == "head" or kind is None:
+            raise InputError(f"{name_of(path)} is a head file without a backbone; merge it into a full model first")
+        return cls(manifest, load_engine(kind, data, engine=engine, num_threads=num_threads))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names, in the order of ``scores``."""
+        return self.manifest.labels
+
+    def classify(self, image: Photo, top_k: int | None = None) -> Result:
+        """Names what is in a photo.
+
+        Args:
+            image: path of an image file, its bytes, a Pillow image, or uint8 (H, W, 3) RGB of any size, upright.
+            top_k: how many classes to list, 1 or more; None lists all.
+
+        Raises:
+            InputError: not an image (see preparation.py), or a top_k under 1.
+            WorkError: the engine failed.
+        """
+        if top_k is not None and (not isinstance(top_k, (int, np.integer)) or isinstance(top_k, bool) or top_k < 1):
+            raise InputError(f"top_k is {top_k!r}; give a whole number from 1, or None for all classes")
+        if not isinstance(image, (Image.Image, np.ndarray)):
+            image = open_image(image)
+        spec = self.manifest.input
+        scores = self.scores(prepare(image, spec.height, spec.width, spec.crop))
+        order = np.argsort(-scores, kind="stable")
+        threshold = self.manifest.thresholds[order[0]]
+        rejected = threshold is not None and float(scores[order[0]]) < threshold
+        listed = order[:top_k]
+        return Result(
+            names=tuple(self.labels[index] for index in listed),
+            scores=tuple(float(scores[index]) for index in listed),
+            rejected=rejected,
+        )
+
+    def classify_many(self, images: Iterable[Photo], top_k: int | None = None) -> list[Result]:
+        """classify for each image, one after the other; the first bad image raises."""
+        return [self.classify(image, top_k) for image in images]
+
+    def scores(self, image: np.ndarray) -> np.ndarray:
+        """The model's output for an image that is already prepared.
+
+        Args:
+            image: uint8 (height, width, 3) or (1, height, width, 3), of exactly the model's size.
+
+        Returns:
+            float32 (k,), in the order of labels: softmax scores, or logits where the manifest says so.
+
+        Raises:
+            InputError: an image of another shape or dtype, or the classifier was closed.
+            WorkError: the engine failed, or gave numbers that are not finite.
+        """
+        if isinstance(image, np.ndarray) and image.ndim == 3:
+            image = image[np.newaxis]
+        scores = self.engine.run(image)
+        if not np.isfinite(scores).all():
+            raise WorkError("the model gave scores that are not finite numbers; make it again")
+        return scores
+
+    def self_test(self) -> float:
+        """Runs the artifact's own test image.
+
+        Returns:
+            The largest absolute difference to the stored outputs; compare it with ``manifest.self_test.tolerance``.
+
+        Raises:
+            InputError: the artifact carries no self-test, or a broken one.
+            WorkError: the engine failed.
+        """
+        test = self.manifest.self_test
+        if test is None:
+            raise InputError("the model carries no self-test; compile it again to get one")
+        image = test.image(self.manifest.input.height, self.manifest.input.width)
+        return float(np.abs(self.scores(image).astype(np.float64) - np.array(test.expected)).max())
+
+    def close(self) -> None:
+        """Gives the engine's memory back; the classifier cannot be used afterwards."""
+        self.engine.close()
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,121 @@
+"""What executes a full model: LiteRT, tflite-runtime or ONNX Runtime, each imported only when it is used.
+
+An engine is an object with
+
+    name, version     text, for messages and reports
+    height, width     of the input image
+    n_outputs         number of scores
+    run(image)        uint8 (1, height, width, 3) -> float32 (n_outputs,); safe to call from several threads
+    close()           gives its memory back
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from t2m_runtime.errors import InputError
+
+MAX_THREADS = 256
+
+# name -> (module, distribution, extra of t2m-edge-runtime, kind of model)
+_ENGINES = {
+    "litert": ("ai_edge_litert.interpreter", "ai-edge-litert", "litert", "tflite"),
+    "tflite_runtime": ("tflite_runtime.interpreter", "tflite-runtime", "tflite", "tflite"),
+    "onnxruntime": ("onnxruntime", "onnxruntime", "onnx", "onnx"),
+    "litert-reference": ("ai_edge_litert.interpreter", "ai-edge-litert", "litert", "tflite"),
+}
+# "litert-reference" runs LiteRT's slow reference kernels: to compare with, so never chosen by itself.
+_DEFAULTS = {"tflite": ("litert", "tflite_runtime"), "onnx": ("onnxruntime",)}
+
+
+@dataclass(frozen=True)
+class EngineStatus:
+    """Whether an engine works here: its version, or the reason why not (the other one is None).
+
+    ``str()`` of it is whichever there is.
+    """
+
+    version: str | None
+    reason: str | None
+
+    def __str__(self) -> str:
+        return self.version or self.reason or ""
+
+
+def available_engines() -> dict[str, EngineStatus]:
+    """Every engine of this runtime, by name; imports them all, which takes a fraction of a second."""
+    return {name: _status(name) for name in _ENGINES if name != "litert-reference"}
+
+
+def load_engine(kind: str, model: bytes, *, engine: str | None = None, num_threads: int = 1) -> Any:
+    """Makes an engine for a model.
+
+    Args:
+        kind: "tflite" or "onnx".
+        model: the whole file.
+        engine: "litert", "litert-reference" (slow, to compare with), "tflite_runtime" or "onnxruntime"; None takes
+            the first one that works for this kind.
+        num_threads: 1 to MAX_THREADS.
+
+    Raises:
+        InputError: no such engine, not installed, wrong for this kind, or it cannot load the model.
+    """
+    if not isinstance(num_threads, int) or isinstance(num_threads, bool) or not 1 <= num_threads <= MAX_THREADS:
+        raise InputError(f"num_threads is {num_threads!r}; give a whole number from 1 to {MAX_THREADS}")
+    if engine is not None and engine not in _ENGINES:
+        raise InputError(f"there is no engine {engine!r}; give one of {', '.join(_ENGINES)}")
+    if engine is not None and _ENGINES[engine][3] != kind:
+        raise InputError(f"engine {engine} does not run .{kind} models; give one of {', '.join(_DEFAULTS[kind])}")
+    names = _DEFAULTS[kind] if engine is None else (engine,)
+    reasons = []
+    for name in names:
+        module, distribution, extra, _ = _ENGINES[name]
+        try:
+            package = import_module(module)
+        except Exception as error:  # a package built for another numpy raises more than ImportError
+            reasons.append(f"{distribution}: {_first_line(error)}")
+            continue
+        if kind == "tflite":
+            from t2m_runtime.engines.litert import LiteRTEngine
+
+            return LiteRTEngine(package, model, name=name, version=_version(name, package), num_threads=num_threads)
+        from t2m_runtime.engines.onnxruntime import OnnxRuntimeEngine
+
+        return OnnxRuntimeEngine(package, model, version=_version(name, package), num_threads=num_threads)
+    extra = _ENGINES[names[0]][2]
+    raise InputError(
+        f'no engine for .{kind} models works here ({"; ".join(reasons)}); pip install "t2m-edge-runtime[{extra}]"'
+    )
+
+
+def _status(name: str) -> EngineStatus:
+    module, _, extra, _ = _ENGINES[name]
+    try:
+        package = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and module.split(".")[0] == error.name.split(".")[0]:
+            return EngineStatus(None, f'not installed; pip install "t2m-edge-runtime[{extra}]"')
+        return EngineStatus(None, f"does not import: {_first_line(error)}")
+    except Exception as error:
+        return EngineStatus(None, f"does not import: {_first_line(error)}")
+    return EngineStatus(_version(name, package), None)
+
+
+def _version(name: str, package: Any) -> str:
+    version = getattr(package, "__version__", None)
+    if version is None:
+        from importlib.metadata import PackageNotFoundError
+        from importlib.metadata import version as installed
+
+        try:
+            version = installed(_ENGINES[name][1])
+        except PackageNotFoundError:
+            version = "unknown version"
+    return str(version)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
