@@ -1,0 +1,363 @@
+"""Backbone graphs as ``.onnx``, and a head appended to one: NCHW inside, one Transpose at the front."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from t2m_exporters import onnx_wire as wire
+from t2m_exporters.fit import End, check_fit
+from t2m_exporters.graph import (
+    FEATURES,
+    HEAD,
+    INPUT,
+    SCORES,
+    Add,
+    Conv,
+    Dense,
+    DepthwiseConv,
+    Graph,
+    L2Normalize,
+    Mean,
+    Node,
+    input_form,
+    inputs,
+    same_padding,
+    shapes,
+)
+from t2m_runtime.errors import InputError
+from t2m_runtime.head import Head, QuantizedHead
+
+if TYPE_CHECKING:
+    from t2m_exporters.quantize import QuantizedGraph
+    from t2m_exporters.ranges import Quantization
+    from t2m_runtime.manifest import Manifest
+
+FLOAT_OPSET, FLOAT_IR = 9, 4
+"""Opset 9 is the first with Flatten and Gemm as used here; IR 4 the first whose initializers are not also inputs."""
+INT8_OPSET, INT8_IR = 13, 7
+"""Opset 13 is the first with per-channel DequantizeLinear."""
+
+MANIFEST_KEY = "t2m_manifest"
+LABELS_KEY = "labels"
+_IMAGE_PROPS = {
+    "Image.BitmapPixelFormat": "Rgb8",
+    "Image.ColorSpaceGamma": "SRGB",
+    "Image.NominalPixelRange": "NominalRange_0_255",
+}
+"""ONNX's own metadata keys for image inputs (docs/MetadataProps.md)."""
+
+
+def write_backbone_onnx(graph: Graph | QuantizedGraph) -> bytes:
+    """A backbone as a complete ONNX model.
+
+    Args:
+        graph: float32, or int8 from quantize_graph (written as QuantizeLinear / DequantizeLinear pairs).
+
+    Returns:
+        The file. Input "image": uint8 (1, H, W, C). Output "features": float32 (1, d), or int8 (1, d).
+    """
+    if isinstance(graph, Graph):
+        return _Backbone(graph, None).write([graph.output], FEATURES, 1)
+    return _Backbone(graph.graph, graph).write([graph.graph.output], FEATURES, 1)
+
+
+def write_activations_onnx(graph: Graph, outputs: list[str]) -> bytes:
+    """The float graph with any number of images a call and chosen tensors as outputs, NCHW or (n, d), in that order."""
+    return _Backbone(graph, None).write(outputs, None, "n")
+
+
+def append_head_onnx(backbone: bytes, head: Head | QuantizedHead, manifest: Manifest) -> bytes:
+    """A classifier: backbone + Gemm (one or two) + Softmax, with labels and manifest in metadata_props.
+
+    Args:
+        backbone: exactly what write_backbone_onnx wrote: fp32 for a Head, int8 for a QuantizedHead.
+        head: reads the backbone's features.
+        manifest: names the same labels; stored as JSON under "t2m_manifest".
+
+    Returns:
+        The file. Input "image": uint8 (1, H, W, 3); output "scores": float32 (1, k) that sum to 1, or the logits where
+        ``manifest.output.scores`` is "logits".
+
+    Raises:
+        InputError: head, backbone and manifest do not belong together, or the backbone's bytes are damaged.
+    """
+    model = memoryview(backbone)
+    graphs = [(start, value, end) for number, _, start, value, end in wire.fields(model) if number == 7]
+    if len(graphs) != 1:
+        raise InputError("the backbone is no ONNX model with one graph; use the pack's own file")
+    start, value, end = graphs[0]
+    graph = model[value:end]
+    image, features, kept = _read_graph(graph)
+    check_fit(image, features, head, manifest, "onnx")
+
+    softmax = manifest.output.scores == "softmax"
+    nodes, initializers = _head(head, f"{HEAD}scores_in" if softmax else SCORES)
+    if softmax:
+        nodes.append(wire.node("Softmax", [f"{HEAD}scores_in"], [SCORES], axis=1))
+    added = b"".join(wire.block(1, node) for node in nodes)
+    added += b"".join(wire.block(5, tensor) for tensor in initializers)
+    added += wire.block(12, wire.value_info(SCORES, "float32", (1, len(head.labels))))
+    properties = {
+        MANIFEST_KEY: manifest.to_json(),
+        LABELS_KEY: json.dumps(head.labels, ensure_ascii=False),
+        **_IMAGE_PROPS,
+    }
+    tail = b"".join(wire.block(14, wire.block(1, key) + wire.block(2, text)) for key, text in properties.items())
+    length = sum(len(part) for part in kept) + len(added)
+    return b"".join([model[:start], wire.header(7, length), *kept, added, model[end:], tail])
+
+
+def _read_graph(graph: memoryview) -> tuple[End, End, list[memoryview]]:
+    """Input, output, and the graph's bytes without the output field."""
+    ends: dict[int, End] = {}
+    kept, constants, position = [], {}, 0
+    for number, kind, start, value, stop in wire.fields(graph):
+        if number in (11, 12):
+            if number in ends or kind != wire.BYTES:
+                raise InputError("the backbone must have one input and one output; use the pack's own file")
+            ends[number] = _read_end(graph[value:stop])
+        if number == 12:
+            kept.append(graph[position:start])
+            position = stop
+        if number == 5 and kind == wire.BYTES and stop - value < 64:
+            constants.update(_read_constant(graph[value:stop]))
+    kept.append(graph[position:])
+    if set(ends) != {11, 12}:
+        raise InputError("the backbone must have one input and one output; use the pack's own file")
+    features = ends[12]
+    if features.dtype == "int8":
+        scale, zero_point = (constants.get(f"{FEATURES}/{what}", b"") for what in ("scale", "zero_point"))
+        if len(scale) != 4 or len(zero_point) != 1:
+            raise InputError("the backbone does not say how its features are quantised; use the pack's own file")
+        number, zero = np.frombuffer(scale, "<f4")[0], np.frombuffer(zero_point, "i1")[0]
+        features = End(features.name, features.shape, features.dtype, float(number), int(zero))
+    return ends[11], features, kept
+
+
+def _read_end(info: memoryview) -> End:
+    """End from a ValueInfoProto with a fixed shape."""
+    name, dtype, shape = "", "?", []
+    for number, _, _, value, stop in wire.fields(info):
+        if number == 1:
+            name = wire.text(info[value:stop])
+        if number == 2:
+            for tensor in _blocks(info[value:stop], 1):
+                for kind, form, _, place, finish in wire.fields(tensor):
+                    if kind == 1 and form == wire.VARINT:
+                        code = wire.read_varint(tensor, place)
+                        dtype = {wire.FLOAT: "float32", wire.UINT8: "uint8", wire.INT8: "int8"}.get(code, "?")
+                    if kind == 2 and form == wire.BYTES:
+                        shape = [_read_dim(dim) for dim in _blocks(tensor[place:finish], 1)]
+    return End(name, tuple(shape), dtype)
+
+
+def _read_dim(dim: memoryview) -> int:
+    sizes = [wire.read_varint(dim, value) for number, kind, _, value, _ in wire.fields(dim) if (number, kind) == (1, 0)]
+    return sizes[0] if sizes else -1
+
+
+def _read_constant(tensor: memoryview) -> dict[str, bytes]:
+    """Name and raw data of a small TensorProto."""
+    names, data = _blocks(tensor, 8), _blocks(tensor, 9)
+    return {wire.text(names[0]): bytes(data[0])} if len(names) == 1 and len(data) == 1 else {}
+
+
+def _blocks(message: memoryview, field: int) -> list[memoryview]:
+    return [
+        message[value:stop]
+        for number, kind, _, value, stop in wire.fields(message)
+        if number == field and kind == wire.BYTES
+    ]
+
+
+def _head(head: Head | QuantizedHead, result: str) -> tuple[list[bytes], list[bytes]]:
+    """NodeProtos and TensorProtos from "features" to float logits named ``result``."""
+    nodes: list[bytes] = []
+    constants: list[bytes] = []
+    if isinstance(head, Head):
+        source = FEATURES
+        for index, layer in enumerate(head.layers):
+            last = index + 1 == len(head.layers)
+            name = f"{HEAD}last" if last else f"{HEAD}hidden"
+            constants += [wire.tensor(f"{name}/weight", layer.weight), wire.tensor(f"{name}/bias", layer.bias)]
+            target = result if last else f"{name}/sum"
+            nodes.append(wire.node("Gemm", [source, f"{name}/weight", f"{name}/bias"], [target], transB=1))
+            if not last:
+                nodes.append(wire.node("Relu", [target], [name]))
+            source = name
+        return nodes, constants
+
+    def dequantize(tensor: str, owner: str, target: str, **attributes: int) -> None:
+        nodes.append(wire.node("DequantizeLinear", [tensor, *owner.split()], [target], **attributes))
+
+    def scalars(name: str, scale: float, zero_point: int) -> str:
+        constants.append(wire.tensor(f"{name}/scale", np.array(scale, np.float32)))
+        constants.append(wire.tensor(f"{name}/zero_point", np.array(zero_point, np.int8)))
+        return f"{name}/scale {name}/zero_point"
+
+    source, scale = f"{HEAD}{FEATURES}", head.input_scale
+    dequantize(FEATURES, f"{FEATURES}/scale {FEATURES}/zero_point", source)
+    for index, layer in enumerate(head.layers):
+        last = index + 1 == len(head.layers)
+        name = f"{HEAD}last" if last else f"{HEAD}hidden"
+        bias_scale = np.float32(scale) * layer.weight_scale
+        constants += [
+            wire.tensor(f"{name}/weight_int8", layer.weight),
+            wire.tensor(f"{name}/weight_scale", layer.weight_scale),
+            wire.tensor(f"{name}/weight_zero_point", np.zeros(len(layer.bias), np.int8)),
+            wire.tensor(f"{name}/bias_int32", layer.bias),
+            wire.tensor(f"{name}/bias_scale", bias_scale),
+            wire.tensor(f"{name}/bias_zero_point", np.zeros(len(layer.bias), np.int32)),
+        ]
+        dequantize(f"{name}/weight_int8", f"{name}/weight_scale {name}/weight_zero_point", f"{name}/weight", axis=0)
+        dequantize(f"{name}/bias_int32", f"{name}/bias_scale {name}/bias_zero_point", f"{name}/bias", axis=0)
+        target = f"{name}/sum"
+        nodes.append(wire.node("Gemm", [source, f"{name}/weight", f"{name}/bias"], [target], transB=1))
+        if not last:
+            nodes.append(wire.node("Relu", [target], [f"{name}/relu"]))
+            target = f"{name}/relu"
+        owner = scalars(name, layer.output_scale, layer.output_zero_point)
+        nodes.append(wire.node("QuantizeLinear", [target, *owner.split()], [f"{name}/int8"]))
+        source, scale = result if last else name, layer.output_scale
+        dequantize(f"{name}/int8", owner, source)
+    return nodes, constants
+
+
+class _Backbone:
+    """Writes one graph with onnx.helper; float tensors of node x are named x, or x/float beside the int8 x."""
+
+    def __init__(self, graph: Graph, quantized: QuantizedGraph | None) -> None:
+        self.graph = graph
+        self.quantized = quantized
+        self.form = input_form(graph)
+        whole = Graph(graph.input_shape, graph.mean, graph.std, self.form.nodes, graph.output)
+        self.shapes = shapes(whole)
+        self.nodes: list = []
+        self.constants: list = []
+        self.renamed: dict[str, str] = {}
+
+    def write(self, outputs: list[str], name: str | None, batch: int | str) -> bytes:
+        """The model; ``name`` renames its only output, ``batch`` is the size or name of the first axis."""
+        from onnx import TensorProto, helper
+
+        height, width, channels = self.graph.input_shape
+        if name is not None:
+            self.renamed[outputs[0]] = name
+        self._input()
+        for node in self.form.nodes:
+            self._node(node)
+        dtype = TensorProto.FLOAT if self.quantized is None else TensorProto.INT8
+        results = []
+        for output in outputs:
+            shape = self.shapes[output]
+            shape = (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
+            results.append(helper.make_tensor_value_info(self._name(output), dtype, [batch, *shape]))
+        image = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [batch, height, width, channels])
+        graph = helper.make_graph(self.nodes, "main", [image], results, self.constants)
+        opset, version = (FLOAT_OPSET, FLOAT_IR) if self.quantized is None else (INT8_OPSET, INT8_IR)
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=version, producer_name="t2m-edge"
+        )
+        return model.SerializeToString(deterministic=True)
+
+    def _name(self, tensor: str) -> str:
+        # "image" is the uint8 input; what the nodes read is its normalised form.
+        return "image_normalised" if tensor == INPUT else self.renamed.get(tensor, tensor)
+
+    def _add(self, kind: str, sources: list[str], result: str, **attributes: object) -> str:
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, sources, [result], name=result, **attributes))
+        return result
+
+    def _constant(self, name: str, value: np.ndarray) -> str:
+        from onnx import numpy_helper
+
+        self.constants.append(numpy_helper.from_array(np.array(value, order="C"), name))
+        return name
+
+    def _input(self) -> None:
+        form, name = self.form, self._name(INPUT)
+        pixels = self._add("Transpose", [INPUT], "image_nchw", perm=[0, 3, 1, 2])
+        if self.quantized is None:
+            x = self._add("Cast", [pixels], "image_float", to=1)
+            x = self._add("Sub", [x, self._constant("image/mean", np.float32(form.zero_point))], "image_centred")
+            self._add("Mul", [x, self._constant("image/scale", np.float32(form.scale))], name)
+            return
+        scale = self._constant("image/scale", np.float32(form.scale))
+        zero = self._constant("image/zero_point", np.uint8(form.zero_point))
+        x = self._add("DequantizeLinear", [pixels, scale, zero], "image_float")
+        self._quantize(x, name, self.quantized.activations[INPUT])
+
+    def _quantize(self, source: str, name: str, found: Quantization) -> None:
+        scale = self._constant(f"{name}/scale", np.float32(found.scale))
+        zero = self._constant(f"{name}/zero_point", np.int8(found.zero_point))
+        self._add("QuantizeLinear", [source, scale, zero], name)
+
+    def _read(self, tensor: str, reader: str) -> str:
+        """Name of a float form of a tensor; an int8 one gets a DequantizeLinear of its own for each reader."""
+        name = self._name(tensor)
+        if self.quantized is None:
+            return name
+        return self._add("DequantizeLinear", [name, f"{name}/scale", f"{name}/zero_point"], f"{name}/for/{reader}")
+
+    def _node(self, node: Node) -> None:
+        name = self._name(node.name)
+        sources = [self._read(source, f"{name}/{i}") for i, source in enumerate(inputs(node))]
+        result = name if self.quantized is None else f"{name}/float"
+        relu = getattr(node, "relu", False)
+        target = f"{name}/sum" if relu else result
+        if isinstance(node, (Conv, DepthwiseConv)):
+            self._add("Conv", [*sources, *self._weights(node, name)], target, **self._window(node))
+        elif isinstance(node, Dense):
+            self._add("Gemm", [*sources, *self._weights(node, name)], target, transB=1)
+        elif isinstance(node, Add):
+            self._add("Add", sources, target)
+        elif isinstance(node, Mean):
+            self._add("Flatten", [self._add("GlobalAveragePool", sources, f"{name}/mean")], target)
+        elif isinstance(node, L2Normalize):
+            self._add("LpNormalization", sources, target, axis=1, p=2)
+        if relu:
+            self._add("Relu", [target], result)
+        if self.quantized is not None:
+            self._quantize(result, name, self.quantized.activations[node.name])
+
+    def _window(self, node: Conv | DepthwiseConv) -> dict[str, object]:
+        """Attributes of a Conv: explicit pads, which mean the same in every reader."""
+        size = self.shapes[node.input][:2]
+        kernel = node.weight.shape[1:3] if isinstance(node, Conv) else node.weight.shape[:2]
+        pads = [same_padding(n, k, node.stride) for n, k in zip(size, kernel, strict=True)]
+        return {
+            "kernel_shape": list(kernel),
+            "strides": [node.stride, node.stride],
+            "pads": [before for before, _ in pads] + [after for _, after in pads],
+            "group": 1 if isinstance(node, Conv) else node.weight.shape[-1],
+        }
+
+    def _weights(self, node: Conv | DepthwiseConv | Dense, name: str) -> list[str]:
+        def arranged(weight: np.ndarray) -> np.ndarray:
+            if isinstance(node, Conv):
+                return weight.transpose(0, 3, 1, 2)
+            return weight.transpose(2, 0, 1)[:, None] if isinstance(node, DepthwiseConv) else weight
+
+        if self.quantized is None:
+            return [
+                self._constant(f"{name}/weight", arranged(node.weight)),
+                self._constant(f"{name}/bias", node.bias),
+            ]
+        found = self.quantized.weights[node.name]
+        bias_scale = np.float32(self.quantized.activations[node.input].scale) * found.scale
+        parts = (
+            ("weight", arranged(found.weight), found.scale, np.int8),
+            ("bias", found.bias, bias_scale, np.int32),
+        )
+        out = []
+        for what, values, scale, dtype in parts:
+            whole = self._constant(f"{name}/{what}_{np.dtype(dtype).name}", values)
+            scales = self._constant(f"{name}/{what}_scale", scale)
+            zeros = self._constant(f"{name}/{what}_zero_point", np.zeros(len(scale), dtype))
+            out.append(self._add("DequantizeLinear", [whole, scales, zeros], f"{name}/{what}", axis=0))
+        return out

@@ -1,0 +1,62 @@
+"""How close the int8 head is to the float head, on the features of the bank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from t2m_runtime.errors import InputError
+from t2m_runtime.head import Head, QuantizedHead
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Differences of two score tables of the same images.
+
+    Args:
+        max_abs, mean_abs: absolute differences of the logits, in their own units.
+        cosine: mean over the images of the cosine between the two logit vectors, each centred over the classes.
+        top1_agreement: share of images whose best class is the same, 0 to 1.
+        images: how many were compared.
+    """
+
+    max_abs: float
+    mean_abs: float
+    cosine: float
+    top1_agreement: float
+    images: int
+
+
+def compare(expected: np.ndarray, found: np.ndarray) -> Parity:
+    """Parity of logits.
+
+    Args:
+        expected, found: float32 (n, k).
+
+    A class whose expected logit ties with the best to within float rounding counts as best too.
+    """
+    if expected.shape != found.shape or expected.ndim != 2 or not expected.size:
+        raise InputError(f"logits have shapes {expected.shape} and {found.shape}; expected one shape (n, k)")
+    difference = np.abs(expected - found)
+    a = expected - expected.mean(1, keepdims=True)
+    b = found - found.mean(1, keepdims=True)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    # Two constant rows point nowhere: they agree when both are.
+    cosine = np.where(lengths > 0, (a * b).sum(1) / np.maximum(lengths, 1e-30), (difference.max(1) == 0))
+    chosen = np.take_along_axis(expected, found.argmax(1)[:, None], 1)[:, 0]
+    same = chosen >= expected.max(1) - 1e-6 * np.abs(expected).max(1)
+    return Parity(
+        float(difference.max()), float(difference.mean()), float(cosine.mean()), float(same.mean()), len(expected)
+    )
+
+
+def head_parity(head: Head, quantized: QuantizedHead, features: np.ndarray) -> Parity:
+    """Float head against int8 head on the same int8 features, so that only the head's own rounding shows.
+
+    Args:
+        features: int8 (n, d) at the quantised head's input scale and zero point.
+    """
+    scale, zero = np.float32(quantized.input_scale), np.float32(quantized.input_zero_point)
+    real = (features.astype(np.float32) - zero) * scale
+    return compare(head.logits(real), quantized.logits(features))

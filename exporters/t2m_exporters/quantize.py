@@ -1,0 +1,175 @@
+"""Static int8: per-channel symmetric weights, asymmetric activations, int32 biases (TFLite's quantisation spec)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from t2m_exporters.graph import (
+    INPUT,
+    WEIGHTED,
+    Conv,
+    Dense,
+    DepthwiseConv,
+    Graph,
+    L2Normalize,
+    activations,
+    check_images,
+    input_form,
+)
+from t2m_exporters.ranges import METHODS, Histogram, Quantization, choose, from_interval
+from t2m_runtime.errors import InputError
+from t2m_runtime.head import Head, QuantizedHead, QuantizedLayer
+
+UNIT = Quantization(1 / 128, 0)
+"""What TFLite's int8 L2_NORMALIZATION demands of its output."""
+
+_BIAS_LIMIT = 2**30 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedWeights:
+    """Args:
+    weight: int8, in the node's own layout.
+    scale: float32 (out,), one a channel, positive.
+    bias: int32 (out,), at scale ``input scale * scale``.
+    """
+
+    weight: np.ndarray
+    scale: np.ndarray
+    bias: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedGraph:
+    """A float graph with what its int8 form needs beside it.
+
+    Args:
+        graph: as it was given; ``input_form(graph).nodes`` are the nodes that the int8 graph holds.
+        activations: tensor name -> scale and zero point, for "image" and each of those nodes.
+        weights: name of a Conv, DepthwiseConv or Dense -> its int8 weights.
+    """
+
+    graph: Graph
+    activations: Mapping[str, Quantization]
+    weights: Mapping[str, QuantizedWeights]
+
+    @property
+    def features(self) -> Quantization:
+        """Scale and zero point of the int8 features."""
+        return self.activations[self.graph.output]
+
+
+def quantize_graph(graph: Graph, images: np.ndarray, method: str = "mse", batch: int = 16) -> QuantizedGraph:
+    """int8 form of a graph, its activation ranges measured on calibration images.
+
+    Args:
+        images: uint8 (n, H, W, C), prepared as in use; 100 to 500 of them suffice.
+        method: how ranges are chosen (ranges.choose).
+        batch: images a call.
+
+    Raises:
+        InputError: images of another shape or dtype, or an unknown method.
+    """
+    check_images(graph, images)
+    if method not in METHODS:
+        raise InputError(f"range method {method!r} is not known; use one of {', '.join(METHODS)}")
+    form = input_form(graph)
+    # Same network, normalisation as a node of its own where the int8 graph has one: its range is then known too.
+    whole = (
+        graph if form.nodes is graph.nodes else Graph(graph.input_shape, (0,) * 3, (1,) * 3, form.nodes, graph.output)
+    )
+    measured = [node for node in form.nodes if not isinstance(node, L2Normalize)]
+    found = _measure(whole, images, [node.name for node in measured], method, batch)
+    ranges: dict[str, Quantization] = {INPUT: Quantization(form.scale, form.zero_point - 128)}
+    weights: dict[str, QuantizedWeights] = {}
+    for node in form.nodes:
+        ranges[node.name] = UNIT if isinstance(node, L2Normalize) else found[node.name]
+        if isinstance(node, WEIGHTED):
+            weights[node.name] = _quantize_node(node, ranges[node.input].scale)
+    return QuantizedGraph(graph, ranges, weights)
+
+
+def quantize_weights(rows: np.ndarray, bias: np.ndarray, input_scale: float) -> QuantizedWeights:
+    """Symmetric int8 weights, one scale a row: ``scale = max |row| / 127``.
+
+    A scale is raised where the bias would not fit 31 bits at it, and is never so small that a runtime's fixed-point
+    multiplier would underflow.
+
+    Args:
+        rows: float32 (out, n).
+        bias: float32 (out,).
+        input_scale: scale of the activations that meet the weights.
+    """
+    scale = np.abs(rows).max(1).astype(np.float64) / 127
+    usual = scale[scale > 0].mean() if (scale > 0).any() else 1.0
+    # A row of zeros would have scale 0, which readers refuse.
+    scale = np.maximum(scale, usual * 1e-4)
+    scale = np.maximum(scale, np.abs(bias) / (input_scale * _BIAS_LIMIT))
+    scale = np.maximum(scale, 1e-20).astype(np.float32)
+    weight = np.clip(np.rint(rows / scale[:, None]), -127, 127).astype(np.int8)
+    step = scale.astype(np.float64) * np.float32(input_scale)
+    whole = np.clip(np.rint(bias / step), -_BIAS_LIMIT, _BIAS_LIMIT).astype(np.int32)
+    return QuantizedWeights(weight, scale, whole)
+
+
+def quantize_head(head: Head, features: np.ndarray, feature_scale: float, feature_zero_point: int = 0) -> QuantizedHead:
+    """int8 form of a head, its activation ranges measured on the feature bank.
+
+    The logits cover every value seen on the bank (measured on cosine heads: clipping by mse or percentile costs
+    top-1 agreement, since the greatest logits are what decides); the hidden layer takes the least squared error.
+
+    Args:
+        features: int8 (n, d), as the int8 backbone emits them.
+        feature_scale, feature_zero_point: of the backbone's features tensor.
+
+    Raises:
+        InputError: features of another shape or dtype.
+    """
+    if not isinstance(features, np.ndarray) or features.dtype != np.int8 or features.ndim != 2 or not len(features):
+        raise InputError(f"features must be a non-empty int8 array (n, {head.n_features})")
+    if features.shape[1] != head.n_features:
+        raise InputError(f"features have shape {features.shape}; the head reads (n, {head.n_features})")
+    source = Quantization(float(np.float32(feature_scale)), int(feature_zero_point))
+    x, scale, layers = source.dequantize(features), source.scale, []
+    for index, layer in enumerate(head.layers):
+        last = index + 1 == len(head.layers)
+        found = quantize_weights(layer.weight, layer.bias, scale)
+        x = x @ layer.weight.T + layer.bias
+        if not last:
+            x = np.maximum(x, np.float32(0))
+        result = from_interval(x.min(), x.max()) if last else _least_error(x)
+        layers.append(QuantizedLayer(found.weight, found.scale, found.bias, result.scale, result.zero_point))
+        scale = result.scale
+    return QuantizedHead(head.labels, source.scale, source.zero_point, tuple(layers))
+
+
+def _least_error(x: np.ndarray) -> Quantization:
+    histogram = Histogram()
+    histogram.widen(x)
+    histogram.add(x)
+    return choose(histogram)
+
+
+def _measure(graph: Graph, images: np.ndarray, names: list[str], method: str, batch: int) -> dict[str, Quantization]:
+    """Ranges of named tensors: one pass for the ends, one for the histograms ("minmax" needs no second)."""
+    step = activations(graph, names)
+    histograms = {name: Histogram() for name in names}
+    for record in ("widen",) if method == "minmax" else ("widen", "add"):
+        for start in range(0, len(images), batch):
+            for name, x in zip(names, step(images[start : start + batch]), strict=True):
+                getattr(histograms[name], record)(x)
+    return {name: choose(histograms[name], method) for name in names}
+
+
+def _quantize_node(node: Conv | DepthwiseConv | Dense, input_scale: float) -> QuantizedWeights:
+    if isinstance(node, DepthwiseConv):
+        channels = node.weight.shape[-1]
+        found = quantize_weights(node.weight.reshape(-1, channels).T, node.bias, input_scale)
+        return QuantizedWeights(
+            np.ascontiguousarray(found.weight.T).reshape(node.weight.shape), found.scale, found.bias
+        )
+    found = quantize_weights(node.weight.reshape(len(node.weight), -1), node.bias, input_scale)
+    return QuantizedWeights(found.weight.reshape(node.weight.shape), found.scale, found.bias)

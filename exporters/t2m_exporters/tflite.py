@@ -1,0 +1,219 @@
+"""Backbone graphs as ``.tflite``, and a head appended to one: milliseconds, no converter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from t2m_exporters.fit import check_fit
+from t2m_exporters.graph import (
+    FEATURES,
+    HEAD,
+    INPUT,
+    SCORES,
+    Add,
+    Conv,
+    Dense,
+    DepthwiseConv,
+    Graph,
+    L2Normalize,
+    Mean,
+    Node,
+    input_form,
+    inputs,
+    shapes,
+)
+from t2m_exporters.tflite_metadata import (
+    LABELS_NAME,
+    MANIFEST_NAME,
+    METADATA_NAME,
+    labels_file,
+    model_metadata,
+    with_files,
+)
+from t2m_exporters.tflite_tables import NONE, RELU, SAME, ModelWriter, read_model, read_tensor
+from t2m_runtime.errors import InputError
+from t2m_runtime.head import Head, QuantizedHead
+
+if TYPE_CHECKING:
+    from t2m_exporters.quantize import QuantizedGraph
+    from t2m_runtime.manifest import Manifest
+
+SIGNATURE = "serving_default"
+_ROOM = 1 << 16
+
+
+def write_backbone_tflite(graph: Graph | QuantizedGraph) -> bytes:
+    """A backbone as a complete TFLite model.
+
+    Args:
+        graph: float32, or int8 from quantize_graph.
+
+    Returns:
+        The file. Input "image": uint8 (1, H, W, C). Output "features": float32 (1, d), or int8 (1, d) with its scale
+        and zero point on the tensor. Operators: DEQUANTIZE (fp32) or QUANTIZE (int8) at the front, then the graph's.
+    """
+    if isinstance(graph, Graph):
+        return _Backbone(graph, None).write()
+    return _Backbone(graph.graph, graph).write()
+
+
+def append_head_tflite(backbone: bytes, head: Head | QuantizedHead, manifest: Manifest) -> bytes:
+    """A classifier: backbone + FULLY_CONNECTED (one or two) + DEQUANTIZE (int8) + SOFTMAX, with labels and manifest.
+
+    Args:
+        backbone: exactly what write_backbone_tflite wrote: fp32 for a Head, int8 for a QuantizedHead.
+        head: reads the backbone's features.
+        manifest: names the same labels; stored whole as t2m_manifest.json in the zip at the file's end.
+
+    Returns:
+        The file. Input "image": uint8 (1, H, W, 3); output "scores": float32 (1, k) that sum to 1, or the logits where
+        ``manifest.output.scores`` is "logits". Signature "serving_default" (image -> scores).
+
+    Raises:
+        InputError: head, backbone and manifest do not belong together, or the backbone's bytes are damaged.
+    """
+    existing = read_model(backbone)
+    if len(existing.inputs) != 1 or len(existing.outputs) != 1:
+        raise InputError("the backbone must have one input and one output; use the pack's own file")
+    try:
+        positions = existing.tensors[existing.inputs[0]], existing.tensors[existing.outputs[0]]
+    except IndexError as error:
+        raise InputError("the backbone is a damaged TFLite model; use the pack's own file") from error
+    image, features = (read_tensor(backbone, position) for position in positions)
+    check_fit(image, features, head, manifest, "tflite")
+
+    weights = sum(layer.weight.nbytes + 16 * len(layer.bias) for layer in head.layers)
+    labels = labels_file(head.labels)
+    writer = ModelWriter(_ROOM + weights, backbone)
+    tensor = existing.outputs[0]
+    tensor = _int8_head(writer, tensor, head) if isinstance(head, QuantizedHead) else _float_head(writer, tensor, head)
+    if manifest.output.scores == "softmax":
+        scores = writer.tensor(SCORES, (1, len(head.labels)), "float32")
+        writer.operator("SOFTMAX", [tensor], scores, int8=False, options=((0, "Float32", 1.0),))
+        tensor = scores
+    metadata = model_metadata(manifest.name, _description(head), *image.shape[1:3])
+    model = writer.finish(
+        (INPUT, existing.inputs[0]), (SCORES, tensor), _description(head), {METADATA_NAME: metadata}, SIGNATURE
+    )
+    return with_files(model, {LABELS_NAME: labels, MANIFEST_NAME: manifest.to_json().encode()})
+
+
+def _description(head: Head | QuantizedHead) -> str:
+    return f"t2m-edge image classifier of {len(head.labels)} classes"
+
+
+def _float_head(writer: ModelWriter, tensor: int, head: Head) -> int:
+    for index, layer in enumerate(head.layers):
+        relu = index + 1 < len(head.layers)
+        out = len(layer.bias)
+        name = f"{HEAD}hidden" if relu else f"{HEAD}logits"
+        weight = writer.tensor(f"{name}/weight", layer.weight.shape, "float32", data=layer.weight)
+        bias = writer.tensor(f"{name}/bias", (out,), "float32", data=layer.bias)
+        result = writer.tensor(name, (1, out), "float32")
+        writer.operator("FULLY_CONNECTED", [tensor, weight, bias], result, int8=False, options=_activation(relu))
+        tensor = result
+    return tensor
+
+
+def _int8_head(writer: ModelWriter, tensor: int, head: QuantizedHead) -> int:
+    scale = head.input_scale
+    for index, layer in enumerate(head.layers):
+        relu = index + 1 < len(head.layers)
+        out = len(layer.bias)
+        name = f"{HEAD}hidden" if relu else f"{HEAD}logits_int8"
+        weight = writer.tensor(f"{name}/weight", layer.weight.shape, "int8", layer.weight_scale, data=layer.weight)
+        bias_scale = np.float32(scale) * layer.weight_scale
+        bias = writer.tensor(f"{name}/bias", (out,), "int32", bias_scale, data=layer.bias)
+        result = writer.tensor(name, (1, out), "int8", layer.output_scale, layer.output_zero_point)
+        writer.operator("FULLY_CONNECTED", [tensor, weight, bias], result, int8=True, options=_activation(relu))
+        tensor, scale = result, layer.output_scale
+    logits = writer.tensor(f"{HEAD}logits", (1, len(head.labels)), "float32")
+    writer.operator("DEQUANTIZE", [tensor], logits, int8=True)
+    return logits
+
+
+def _activation(relu: bool, slot: int = 0) -> tuple:
+    return ((slot, "Int8", RELU if relu else NONE),)
+
+
+class _Backbone:
+    """Writes one backbone; keeps which tensor index each node's result has."""
+
+    def __init__(self, graph: Graph, quantized: QuantizedGraph | None) -> None:
+        self.graph = graph
+        self.quantized = quantized
+        self.int8 = quantized is not None
+        self.dtype = "int8" if self.int8 else "float32"
+        form = input_form(graph)
+        self.scale, self.zero_point, self.nodes = form.scale, form.zero_point, form.nodes
+        self.shapes = shapes(Graph(graph.input_shape, graph.mean, graph.std, form.nodes, graph.output))
+        size = sum(node.weight.nbytes + 64 * len(node.bias) for node in self.nodes if hasattr(node, "weight"))
+        self.writer = ModelWriter(_ROOM + 2048 * len(self.nodes) + (size // 3 if self.int8 else size))
+        self.index: dict[str, int] = {}
+
+    def write(self) -> bytes:
+        image = self.writer.tensor(INPUT, (1, *self.graph.input_shape), "uint8", self.scale, self.zero_point)
+        self._result(INPUT, "image_normalised")
+        if self.int8:
+            self.writer.operator("QUANTIZE", [image], self.index[INPUT], int8=True)
+        else:
+            self.writer.operator("DEQUANTIZE", [image], self.index[INPUT], int8=False)
+        for node in self.nodes:
+            self._result(node.name, FEATURES if node.name == self.graph.output else node.name)
+            self._write_node(node)
+        precision = "int8" if self.int8 else "fp32"
+        features = self.index[self.graph.output]
+        return self.writer.finish((INPUT, image), (FEATURES, features), f"t2m-edge backbone, {precision}")
+
+    def _result(self, name: str, tensor_name: str) -> None:
+        shape = (1, *self.shapes[name])
+        if self.quantized is None:
+            self.index[name] = self.writer.tensor(tensor_name, shape, self.dtype)
+        else:
+            found = self.quantized.activations[name]
+            self.index[name] = self.writer.tensor(tensor_name, shape, self.dtype, found.scale, found.zero_point)
+
+    def _write_node(self, node: Node) -> None:
+        sources = [self.index[name] for name in inputs(node)]
+        if isinstance(node, Conv):
+            strides = ((0, "Int8", SAME), (1, "Int32", node.stride), (2, "Int32", node.stride))
+            weights = self._weights(node, node.name, axis=0)
+            self._operator("CONV_2D", node, sources + weights, (*strides, *_activation(node.relu, 3)))
+        elif isinstance(node, DepthwiseConv):
+            strides = ((0, "Int8", SAME), (1, "Int32", node.stride), (2, "Int32", node.stride), (3, "Int32", 1))
+            weights = self._weights(node, node.name, axis=3)
+            self._operator("DEPTHWISE_CONV_2D", node, sources + weights, (*strides, *_activation(node.relu, 4)))
+        elif isinstance(node, Dense):
+            self._operator(
+                "FULLY_CONNECTED", node, sources + self._weights(node, node.name, axis=0), _activation(node.relu)
+            )
+        elif isinstance(node, Add):
+            self._operator("ADD", node, sources, _activation(node.relu))
+        elif isinstance(node, Mean):
+            axes = self.writer.tensor(f"{node.name}/axes", (2,), "int32", data=np.array([1, 2], "<i4"))
+            self._operator("MEAN", node, [*sources, axes], ((0, "Bool", False),))
+        elif isinstance(node, L2Normalize):
+            self._operator("L2_NORMALIZATION", node, sources, _activation(False))
+
+    def _operator(self, kind: str, node: Node, sources: list[int], options: tuple) -> None:
+        self.writer.operator(kind, sources, self.index[node.name], self.int8, options)
+
+    def _weights(self, node: Conv | DepthwiseConv | Dense, name: str, axis: int) -> list[int]:
+        """Tensor indices of weight and bias."""
+        if self.quantized is None:
+            weight, bias = node.weight, node.bias
+            shape = (1, *weight.shape) if isinstance(node, DepthwiseConv) else weight.shape
+            return [
+                self.writer.tensor(f"{name}/weight", shape, "float32", data=weight),
+                self.writer.tensor(f"{name}/bias", bias.shape, "float32", data=bias),
+            ]
+        found = self.quantized.weights[name]
+        shape = (1, *found.weight.shape) if isinstance(node, DepthwiseConv) else found.weight.shape
+        source = self.quantized.activations[node.input].scale
+        bias_scale = np.float32(source) * found.scale
+        return [
+            self.writer.tensor(f"{name}/weight", shape, "int8", found.scale, axis=axis, data=found.weight),
+            self.writer.tensor(f"{name}/bias", found.bias.shape, "int32", bias_scale, data=found.bias),
+        ]

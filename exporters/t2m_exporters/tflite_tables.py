@@ -1,0 +1,363 @@
+"""The few tables of the TFLite flatbuffer schema (file identifier TFL3, version 3) that our models use.
+
+Slots are the field numbers of the public ``schema.fbs``. Written here with flatbuffers' own builder, because importing
+the generated module for the whole schema costs more time than writing a model. The tests read every file back with
+that generated module.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import flatbuffers
+import numpy as np
+
+from t2m_exporters.fit import End
+from t2m_runtime.errors import InputError
+
+FILE_IDENTIFIER = b"TFL3"
+SCHEMA_VERSION = 3
+ALIGNMENT = 16
+"""schema.fbs: ``Buffer.data (force_align: 16)``."""
+
+TENSOR_TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int8": 9}
+TYPE_NAMES = {code: name for name, code in TENSOR_TYPES.items()}
+
+SAME, NONE, RELU = 0, 0, 1
+
+
+class OperatorKind(NamedTuple):
+    """BuiltinOperator code, BuiltinOptions type, lowest version with float and with int8 tensors (op_version.cc)."""
+
+    code: int
+    options_type: int
+    float_version: int
+    int8_version: int
+
+
+OPERATORS = {
+    "ADD": OperatorKind(0, 11, 1, 2),
+    "CONV_2D": OperatorKind(3, 1, 1, 3),
+    "DEPTHWISE_CONV_2D": OperatorKind(4, 2, 1, 3),
+    "DEQUANTIZE": OperatorKind(6, 38, 1, 2),
+    "FULLY_CONNECTED": OperatorKind(9, 8, 1, 4),
+    "L2_NORMALIZATION": OperatorKind(11, 12, 1, 2),
+    "SOFTMAX": OperatorKind(25, 9, 1, 2),
+    "MEAN": OperatorKind(40, 27, 1, 2),
+    "QUANTIZE": OperatorKind(114, 89, 1, 1),
+}
+
+
+@dataclass(frozen=True)
+class Existing:
+    """Where the tables of a model lie, as byte positions in its flatbuffer, and what its ends look like."""
+
+    codes: tuple[int, ...]
+    operator_codes: tuple[tuple[int, int], ...]
+    tensors: tuple[int, ...]
+    operators: tuple[int, ...]
+    buffers: tuple[int, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+class ModelWriter:
+    """Collects the tables of one model and finishes them into a file.
+
+    A flatbuffer is built from its end to its front, and offsets only point towards the end. So a finished model can be
+    the end of a larger one: its tensors, operators and buffers are referred to where they lie, and only the vectors
+    that list them, the subgraph and the root are written again (the old ones stay behind as under 2 kB of dead bytes).
+    """
+
+    def __init__(self, room: int, model: bytes = b"") -> None:
+        """Args:
+        room: bytes to reserve for what will be added (more is found when needed).
+        model: a finished model to extend; its length must be a multiple of 16.
+        """
+        self.builder = flatbuffers.Builder(0)
+        self._codes: list[int] = []
+        self._code_index: dict[tuple[int, int], int] = {}
+        self._tensors: list[int] = []
+        self._operators: list[int] = []
+        self._buffers: list[int] = []
+        self.builder.minalign = ALIGNMENT
+        if not model:
+            self.builder.Bytes = bytearray(room)
+            self.builder.head = room
+            self.buffer(b"")
+            return
+        end = len(model)
+        if end % ALIGNMENT:
+            raise InputError(f"the backbone has {end} bytes, no multiple of {ALIGNMENT}; write the backbone again")
+        room += -room % ALIGNMENT
+        self.builder.Bytes = bytearray(room + end)
+        self.builder.Bytes[room:] = model
+        self.builder.head = room
+        found = read_model(model)
+        self._codes = [end - position for position in found.codes]
+        self._code_index = {key: i for i, key in enumerate(found.operator_codes)}
+        self._tensors = [end - position for position in found.tensors]
+        self._operators = [end - position for position in found.operators]
+        self._buffers = [end - position for position in found.buffers]
+
+    def buffer(self, data: bytes | np.ndarray) -> int:
+        """Adds a Buffer and returns its index; data is bytes or a little-endian C-order array."""
+        b = self.builder
+        vector = None
+        if len(data):
+            raw = memoryview(np.ascontiguousarray(data)).cast("B") if isinstance(data, np.ndarray) else data
+            b.StartVector(1, len(raw), ALIGNMENT)
+            b.head -= len(raw)
+            b.Bytes[b.head : b.head + len(raw)] = raw
+            vector = b.EndVector()
+        b.StartObject(1)
+        if vector is not None:
+            b.PrependUOffsetTRelativeSlot(0, vector, 0)
+        self._buffers.append(b.EndObject())
+        return len(self._buffers) - 1
+
+    def tensor(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: str,
+        scale: float | np.ndarray | None = None,
+        zero_point: int = 0,
+        axis: int = 0,
+        data: np.ndarray | None = None,
+    ) -> int:
+        """Adds a Tensor and returns its index.
+
+        Args:
+            scale: one number, or float32 (channels,) along ``axis``; None for a tensor without quantisation.
+            data: the values of a constant.
+        """
+        b = self.builder
+        index = self.buffer(data) if data is not None else 0
+        label = b.CreateString(name)
+        dims = self.numbers(shape, "<i4")
+        quantization = None
+        if scale is not None:
+            scales = np.atleast_1d(np.asarray(scale, "<f4"))
+            scale_vector = b.CreateNumpyVector(scales)
+            zero_vector = b.CreateNumpyVector(np.full(len(scales), zero_point, "<i8"))
+            b.StartObject(7)
+            b.PrependUOffsetTRelativeSlot(2, scale_vector, 0)
+            b.PrependUOffsetTRelativeSlot(3, zero_vector, 0)
+            b.PrependInt32Slot(6, axis if len(scales) > 1 else 0, 0)
+            quantization = b.EndObject()
+        b.StartObject(11)
+        b.PrependUOffsetTRelativeSlot(0, dims, 0)
+        b.PrependInt8Slot(1, TENSOR_TYPES[dtype], 0)
+        b.PrependUint32Slot(2, index, 0)
+        b.PrependUOffsetTRelativeSlot(3, label, 0)
+        if quantization is not None:
+            b.PrependUOffsetTRelativeSlot(4, quantization, 0)
+        self._tensors.append(b.EndObject())
+        return len(self._tensors) - 1
+
+    def operator(self, kind: str, inputs: list[int], output: int, int8: bool, options: tuple = ()) -> None:
+        """Adds an Operator and, the first time, its OperatorCode.
+
+        Args:
+            kind: a key of OPERATORS.
+            int8: whether its tensors are int8, which decides the version.
+            options: (slot, "Int8" | "Int32" | "Float32" | "Bool", value) of the operator's options table; none of the
+                fields that we write has a schema default other than 0.
+        """
+        b = self.builder
+        facts = OPERATORS[kind]
+        key = (facts.code, facts.int8_version if int8 else facts.float_version)
+        if key not in self._code_index:
+            b.StartObject(4)
+            b.PrependInt8Slot(0, facts.code, 0)
+            b.PrependInt32Slot(2, key[1], 1)
+            b.PrependInt32Slot(3, facts.code, 0)
+            self._code_index[key] = len(self._codes)
+            self._codes.append(b.EndObject())
+        b.StartObject(max((slot for slot, _, _ in options), default=0) + 1)
+        for slot, form, value in options:
+            getattr(b, f"Prepend{form}Slot")(slot, value, 0)
+        table = b.EndObject()
+        sources, results = self.numbers(inputs, "<i4"), self.numbers([output], "<i4")
+        b.StartObject(5)
+        b.PrependUint32Slot(0, self._code_index[key], 0)
+        b.PrependUOffsetTRelativeSlot(1, sources, 0)
+        b.PrependUOffsetTRelativeSlot(2, results, 0)
+        b.PrependUint8Slot(3, facts.options_type, 0)
+        b.PrependUOffsetTRelativeSlot(4, table, 0)
+        self._operators.append(b.EndObject())
+
+    def finish(
+        self,
+        input: tuple[str, int],
+        output: tuple[str, int],
+        description: str,
+        metadata: dict[str, bytes] | None = None,
+        signature: str = "serving_default",
+    ) -> bytes:
+        """Writes subgraph, signature, metadata and root, and returns the file.
+
+        Args:
+            input, output: (name in the signature, tensor index).
+            metadata: name -> content of a metadata buffer.
+        """
+        b = self.builder
+        entries = []
+        for name, content in (metadata or {}).items():
+            index, label = self.buffer(content), b.CreateString(name)
+            b.StartObject(2)
+            b.PrependUOffsetTRelativeSlot(0, label, 0)
+            b.PrependUint32Slot(1, index, 0)
+            entries.append(b.EndObject())
+
+        name = b.CreateString("main")
+        parts = (
+            self._offsets(self._tensors),
+            self.numbers([input[1]], "<i4"),
+            self.numbers([output[1]], "<i4"),
+            self._offsets(self._operators),
+            name,
+        )
+        b.StartObject(5)
+        for slot, part in enumerate(parts):
+            b.PrependUOffsetTRelativeSlot(slot, part, 0)
+        subgraphs = self._offsets([b.EndObject()])
+
+        maps = [self._offsets([self._tensor_map(*end)]) for end in (input, output)]
+        key = b.CreateString(signature)
+        b.StartObject(5)
+        b.PrependUOffsetTRelativeSlot(0, maps[0], 0)
+        b.PrependUOffsetTRelativeSlot(1, maps[1], 0)
+        b.PrependUOffsetTRelativeSlot(2, key, 0)
+        signatures = self._offsets([b.EndObject()])
+
+        text = b.CreateString(description)
+        codes, buffers = self._offsets(self._codes), self._offsets(self._buffers)
+        extra = self._offsets(entries) if entries else None
+        b.StartObject(8)
+        b.PrependUint32Slot(0, SCHEMA_VERSION, 0)
+        b.PrependUOffsetTRelativeSlot(1, codes, 0)
+        b.PrependUOffsetTRelativeSlot(2, subgraphs, 0)
+        b.PrependUOffsetTRelativeSlot(3, text, 0)
+        b.PrependUOffsetTRelativeSlot(4, buffers, 0)
+        if extra is not None:
+            b.PrependUOffsetTRelativeSlot(6, extra, 0)
+        b.PrependUOffsetTRelativeSlot(7, signatures, 0)
+        b.Finish(b.EndObject(), file_identifier=FILE_IDENTIFIER)
+        return bytes(memoryview(b.Bytes)[b.Head() :])
+
+    def numbers(self, values: object, dtype: str) -> int:
+        """Offset of a vector of scalars."""
+        return self.builder.CreateNumpyVector(np.asarray(values, dtype))
+
+    def _offsets(self, tables: list[int]) -> int:
+        b = self.builder
+        b.StartVector(4, len(tables), 4)
+        for offset in reversed(tables):
+            b.PrependUOffsetTRelative(offset)
+        return b.EndVector()
+
+    def _tensor_map(self, name: str, index: int) -> int:
+        b = self.builder
+        label = b.CreateString(name)
+        b.StartObject(2)
+        b.PrependUOffsetTRelativeSlot(0, label, 0)
+        b.PrependUint32Slot(1, index, 0)
+        return b.EndObject()
+
+
+def read_model(model: bytes) -> Existing:
+    """Positions of the tables of a one-subgraph model.
+
+    Raises:
+        InputError: the bytes are no such flatbuffer.
+    """
+    try:
+        if model[4:8] != FILE_IDENTIFIER:
+            raise InputError("the backbone is not a TFLite model (no TFL3 at byte 4)")
+        root = _u32(model, 0)
+        subgraphs = _tables(model, root, 2)
+        if len(subgraphs) != 1:
+            raise InputError(f"the backbone has {len(subgraphs)} subgraphs; expected one")
+        codes = _tables(model, root, 1)
+        subgraph = subgraphs[0]
+        return Existing(
+            codes=codes,
+            operator_codes=tuple((_scalar(model, c, 3, "<i", 0), _scalar(model, c, 2, "<i", 1)) for c in codes),
+            tensors=_tables(model, subgraph, 0),
+            operators=_tables(model, subgraph, 3),
+            buffers=_tables(model, root, 4),
+            inputs=_numbers(model, subgraph, 1, "<i4"),
+            outputs=_numbers(model, subgraph, 2, "<i4"),
+        )
+    except (struct.error, IndexError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError("the backbone is a damaged TFLite model; use the pack's own file") from error
+
+
+def read_tensor(model: bytes, position: int) -> End:
+    """Facts of the Tensor table at a position that read_model gave."""
+    try:
+        name = _field(model, position, 3)
+        start = name + _u32(model, name)
+        quantization = _field(model, position, 4)
+        scales: tuple = ()
+        zeros: tuple = ()
+        if quantization:
+            table = quantization + _u32(model, quantization)
+            scales, zeros = _numbers(model, table, 2, "<f4"), _numbers(model, table, 3, "<i8")
+        return End(
+            name=bytes(model[start + 4 : start + 4 + _u32(model, start)]).decode(),
+            shape=_numbers(model, position, 0, "<i4"),
+            dtype=TYPE_NAMES.get(_scalar(model, position, 1, "<b", 0), "?"),
+            scale=float(scales[0]) if len(scales) == 1 else 0.0,
+            zero_point=int(zeros[0]) if len(zeros) == 1 else 0,
+        )
+    except (struct.error, IndexError, ValueError) as error:
+        raise InputError("the backbone is a damaged TFLite model; use the pack's own file") from error
+
+
+def _u32(data: bytes, position: int) -> int:
+    return struct.unpack_from("<I", data, position)[0]
+
+
+def _field(data: bytes, table: int, slot: int) -> int:
+    """Position of a table's field, 0 where it is absent."""
+    vtable = table - struct.unpack_from("<i", data, table)[0]
+    if vtable < 0:
+        raise ValueError("vtable before the file")
+    size = struct.unpack_from("<H", data, vtable)[0]
+    entry = 4 + 2 * slot
+    if entry + 2 > size:
+        return 0
+    offset = struct.unpack_from("<H", data, vtable + entry)[0]
+    return table + offset if offset else 0
+
+
+def _scalar(data: bytes, table: int, slot: int, form: str, default: int) -> int:
+    position = _field(data, table, slot)
+    return struct.unpack_from(form, data, position)[0] if position else default
+
+
+def _numbers(data: bytes, table: int, slot: int, dtype: str) -> tuple:
+    position = _field(data, table, slot)
+    if not position:
+        return ()
+    start = position + _u32(data, position)
+    return tuple(np.frombuffer(data, dtype, _u32(data, start), start + 4).tolist())
+
+
+def _tables(data: bytes, table: int, slot: int) -> tuple[int, ...]:
+    position = _field(data, table, slot)
+    if not position:
+        return ()
+    start = position + _u32(data, position)
+    places = np.frombuffer(data, "<u4", _u32(data, start), start + 4).astype(np.int64)
+    places += start + 4 + 4 * np.arange(len(places))
+    if len(places) and places.max() + 4 > len(data):
+        raise ValueError("table after the file")
+    return tuple(places.tolist())
