@@ -44,7 +44,9 @@ def class_vectors(
     rows = encode(flat)
     out = np.zeros((len(names), 2 * d), np.float32)
     named = rows[: len(names)] - centres.name
-    described = iter(np.split(rows[len(names) :] - centres.text, np.cumsum([len(t) for t in [*texts, *negatives]])[:-1]))
+    described = iter(
+        np.split(rows[len(names) :] - centres.text, np.cumsum([len(t) for t in [*texts, *negatives]])[:-1])
+    )
     for i, (own, against) in enumerate(zip(texts, negatives, strict=True)):
         mean = next(described)
         if own:

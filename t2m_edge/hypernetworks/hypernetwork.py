@@ -87,25 +87,21 @@ class Hypernetwork(nn.Module):
             self.hidden_weight = InvariantLinear(*size, count, config.mixing, config.reduction)
             self.hidden_bias = InvariantLinear(*size, config.hidden, config.mixing, config.reduction)
 
-    def member_heads(self, z: Tensor) -> list[HeadTensors]:
-        """The head of each member by itself; training gives each its own loss."""
-        heads = []
-        for member in self.members:
-            h = member.body(z)
-            row = member.row(h)
-            if self.log_scale is not None:
-                row = F.normalize(row, dim=-1) * self.log_scale.exp()
-            bias = row.new_zeros(row.shape[:-1]) if member.bias is None else member.bias(h).squeeze(-1)
-            hidden_weight = hidden_bias = None
-            if self.config.hidden:
-                shape = (*z.shape[:-2], self.config.hidden, self.config.features)
-                hidden_weight = self.hidden_weight(h).reshape(shape)
-                hidden_bias = self.hidden_bias(h)
-            heads.append(HeadTensors(row, bias, hidden_weight, hidden_bias))
-        return heads
+    def member_head(self, number: int, z: Tensor) -> HeadTensors:
+        """The head of one member by itself; training gives each its own loss."""
+        member = self.members[number]
+        h = member.body(z)
+        row = member.row(h)
+        if self.log_scale is not None:
+            row = F.normalize(row, dim=-1) * self.log_scale.exp()
+        bias = row.new_zeros(row.shape[:-1]) if member.bias is None else member.bias(h).squeeze(-1)
+        if not self.config.hidden:
+            return HeadTensors(row, bias)
+        shape = (*z.shape[:-2], self.config.hidden, self.config.features)
+        return HeadTensors(row, bias, self.hidden_weight(h).reshape(shape), self.hidden_bias(h))
 
     def forward(self, z: Tensor) -> HeadTensors:
-        heads = self.member_heads(z)
+        heads = [self.member_head(i, z) for i in range(len(self.members))]
         if len(heads) == 1:
             return heads[0]
         weight = torch.stack([h.weight for h in heads]).mean(0)
@@ -124,5 +120,5 @@ def load_hypernetwork(path: Path) -> Hypernetwork:
     """Read what ``save_hypernetwork`` wrote, in evaluation mode."""
     with safe_open(str(path), "pt") as file:
         model = Hypernetwork(HypernetworkConfig(**json.loads(file.metadata()["config"])))
-        model.load_state_dict({k: file.get_tensor(k) for k in file.keys()})
+        model.load_state_dict({k: file.get_tensor(k) for k in file.keys()})  # noqa: SIM118 (not a dict)
     return model.eval()

@@ -1,0 +1,1 @@
+"""Latency, memory and size of artifacts and of the commands that make them."""

@@ -1,0 +1,1 @@
+"""Accuracy on unseen classes: features, methods and metrics of the study."""

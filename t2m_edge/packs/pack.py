@@ -1,0 +1,215 @@
+"""A loaded pack: its facts, and its parts as objects that ``compile`` uses. Parts load when they are first asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from t2m_edge.hypernetworks.class_vectors import TextCentres
+from t2m_edge.packs.store import INDEX, PackStore
+from t2m_edge.text import TextEncoder, load_text_encoder
+from t2m_runtime import Head, InputError, Layer
+from t2m_runtime.manifest import InputSpec, PackRef
+
+SCHEMA = 1
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class PackInfo:
+    """The facts of ``pack.json``.
+
+    features: length of a feature vector; unit: whether it has length 1; scale, zero_point: of the int8 features.
+    """
+
+    name: str
+    version: str
+    licence: str
+    input: InputSpec
+    features: int
+    unit: bool
+    scale: float
+    zero_point: int
+    max_classes: int
+    provenance: dict[str, Any]
+    accuracy: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FeatureBank:
+    """Held-out images as the int8 backbone sees them.
+
+    features: int8 (n, d); labels: int32 (n,), indices into classes.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Probes:
+    """A few images with their features, for parity and self-tests.
+
+    images: uint8 (p, H, W, 3); features: float32 (p, d) of the float backbone; quantised: int8 (p, d) of the int8 one.
+    """
+
+    images: np.ndarray
+    features: np.ndarray
+    quantised: np.ndarray
+
+
+class Pack:
+    """Everything needed to compile a task. ``load_pack`` makes it; all parts are read-only and may be shared by threads."""
+
+    def __init__(self, store: PackStore) -> None:
+        self._store = store
+        self.info = _info(store)
+        self.path = store.path
+
+    @property
+    def ref(self) -> PackRef:
+        """Name, version and hash, as a manifest states them."""
+        return PackRef(self.info.name, self.info.version, self._store.sha256)
+
+    @property
+    def files(self) -> dict[str, dict[str, Any]]:
+        """{name: {bytes, sha256}} of every file."""
+        return self._store.index["files"]
+
+    def backbone(self, target: str, precision: str) -> bytes:
+        """The ready graph, image -> features, for target "tflite" or "onnx", precision "fp32" or "int8"."""
+        return self._store.read(f"backbone/{precision}.{target}")
+
+    def backbone_sha256(self, target: str, precision: str) -> str:
+        """Hash of that graph's bytes."""
+        return self.files[f"backbone/{precision}.{target}"]["sha256"]
+
+    def verify(self) -> None:
+        """Read every file and compare it with its hash.
+
+        Raises:
+            InputError: one is missing or changed.
+        """
+        for name in self.files:
+            self._store.read(name)
+
+    @cached_property
+    def text_encoder(self) -> TextEncoder:
+        """The pack's own encoder, or the one that it names."""
+        return load_text_encoder(self._store.read)
+
+    @cached_property
+    def centres(self) -> TextCentres:
+        """Mean embeddings of the training texts."""
+        table = self._tensors("hypernetwork/centres.safetensors", {"name": np.float32, "text": np.float32})
+        return TextCentres(table["name"], table["text"])
+
+    @cached_property
+    def bank(self) -> FeatureBank:
+        """The feature bank."""
+        table = self._tensors("bank.safetensors", {"features": np.int8, "labels": np.int32})
+        classes = json.loads(self._store.read("bank.json"))
+        return FeatureBank(table["features"], table["labels"], tuple(classes))
+
+    @cached_property
+    def probes(self) -> Probes:
+        """The probe images."""
+        wanted = {"images": np.uint8, "features": np.float32, "quantised": np.int8}
+        return Probes(**self._tensors("probes.safetensors", wanted))
+
+    @cached_property
+    def _hypernetwork(self) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        data = self._store.read("hypernetwork/hypernetwork.onnx")
+        try:
+            session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise InputError(f"{self.path}: the hypernetwork does not load ({error}); get the pack again") from None
+        names = [o.name for o in session.get_outputs()]
+        return lambda classes: dict(zip(names, session.run(names, {"classes": classes}), strict=True))
+
+    def head(self, labels: tuple[str, ...], classes: np.ndarray) -> Head:
+        """Run the hypernetwork: class vectors, float32 (k, inputs) -> the head for those classes."""
+        out = self._hypernetwork(classes)
+        last = Layer(out["weight"], out["bias"])
+        if "hidden_weight" not in out:
+            return Head(labels, (last,))
+        return Head(labels, (Layer(out["hidden_weight"], out["hidden_bias"]), last))
+
+    def _tensors(self, name: str, wanted: dict[str, type]) -> dict[str, np.ndarray]:
+        try:
+            table = load(self._store.read(name))
+        except (SafetensorError, ValueError, KeyError) as error:
+            raise InputError(f"{self.path}: {name} is not a safetensors file ({error}); get the pack again") from None
+        for key, dtype in wanted.items():
+            if key not in table or table[key].dtype != dtype:
+                raise InputError(f"{self.path}: {name} has no {np.dtype(dtype)} tensor {key!r}; get the pack again")
+        return {key: table[key] for key in wanted}
+
+
+def load_pack(pack: str | Path = DEFAULT) -> Pack:
+    """Load a pack by name ("default") or path (a folder or a .t2mpack file); an unchanged one is loaded once.
+
+    Raises:
+        InputError: no such pack, or a broken one.
+    """
+    path = default_path() if str(pack) == DEFAULT else Path(pack)
+    index = path / INDEX if path.is_dir() else path
+    stamp = index.stat().st_mtime_ns if index.exists() else 0
+    return _load(path, stamp)
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, stamp: int) -> Pack:
+    return Pack(PackStore(path))
+
+
+def default_path() -> Path:
+    """The folder of the pack that comes with the wheel."""
+    return Path(str(resources.files("t2m_edge.packs").joinpath("default")))
+
+
+def _info(store: PackStore) -> PackInfo:
+    index = store.index
+    if index.get("schema_version") != SCHEMA:
+        found = index.get("schema_version")
+        raise InputError(f"{store.path}: the pack has schema version {found!r}; this t2m-edge reads {SCHEMA}")
+    try:
+        spec, features = index["input"], index["features"]
+        info = PackInfo(
+            name=str(index["name"]),
+            version=str(index["version"]),
+            licence=str(index["licence"]),
+            input=InputSpec(
+                height=int(spec["height"]),
+                width=int(spec["width"]),
+                crop=str(spec["crop"]),
+                preparation_version=int(spec["preparation_version"]),
+                mean=tuple(float(v) for v in spec["mean"]),
+                std=tuple(float(v) for v in spec["std"]),
+            ),
+            features=int(features["size"]),
+            unit=bool(features["unit"]),
+            scale=float(features["scale"]),
+            zero_point=int(features["zero_point"]),
+            max_classes=int(index["max_classes"]),
+            provenance=dict(index["provenance"]),
+            accuracy=dict(index["accuracy"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{store.path}: {INDEX} is off at {error}; get the pack again") from None
+    return info

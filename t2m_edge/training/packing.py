@@ -1,0 +1,195 @@
+"""Build a pack from a trained backbone and a text encoder: ``t2m-edge pack build``.
+
+Fits the feature transform, writes the backbone in each target and precision, runs the int8 one over the images, trains
+the hypernetwork on those features, and stores bank, probes and provenance.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save
+
+from t2m_edge.backbones.folding import backbone_graph
+from t2m_edge.backbones.resnet import INPUT_SIDE
+from t2m_edge.backbones.transform import fit_transform
+from t2m_edge.hypernetworks.class_vectors import TextCentres, name_prompt
+from t2m_edge.hypernetworks.hypernetwork import Hypernetwork, save_hypernetwork
+from t2m_edge.hypernetworks.onnx_form import onnx_form
+from t2m_edge.packs.pack import SCHEMA
+from t2m_edge.packs.writing import write_pack
+from t2m_edge.text import TextEncoder, load_text_encoder
+from t2m_edge.training.backbone import load_backbone
+from t2m_edge.training.datasets import ImageSet, load_images
+from t2m_edge.training.features import FeatureSet, int8_features, pooled_features, prepared, some_of_each
+from t2m_edge.training.head import HeadRecipe, TrainingSet, text_centres, train_head
+from t2m_edge.training.splits import DATASETS, ClassSplit, class_split
+from t2m_edge.training.texts import class_texts
+from t2m_exporters.graph import Graph
+from t2m_exporters.graph import run as run_graph
+from t2m_exporters.onnx import write_backbone_onnx
+from t2m_exporters.parity import compare
+from t2m_exporters.quantize import quantize_graph
+from t2m_exporters.tflite import write_backbone_tflite
+from t2m_runtime.preparation import PREPARATION_VERSION
+
+FITTING_IMAGES = 60
+CALIBRATION_IMAGES = 400
+PROBE_IMAGES = 16
+BANK_IMAGES = {"cifar100": 15, "tiny_imagenet": 8, "grocery": 10}
+
+
+@dataclass(frozen=True)
+class PackRecipe:
+    """What decides a pack beside its backbone and text encoder. weights: how often a task is drawn from each data set."""
+
+    name: str = "default"
+    version: str = "0.1.0"
+    features: int = 256
+    whitening: float = 0.5
+    train_images: int = 200
+    weights: dict[str, float] = field(default_factory=lambda: {"cifar100": 1.0, "tiny_imagenet": 1.0, "grocery": 0.7})
+    head: HeadRecipe = field(default_factory=HeadRecipe)
+
+
+@dataclass(frozen=True)
+class Backbones:
+    """The four written graphs by "precision.target", and the float graph that they come from."""
+
+    graph: Graph
+    files: dict[str, bytes]
+
+
+def write_backbones(backbone: Path, images: list[ImageSet], recipe: PackRecipe) -> Backbones:
+    """Fit the feature transform on images of the seen classes, quantise, and write the backbone four times."""
+    model = load_backbone(backbone)
+    pooled, labels, offset = [], [], 0
+    for part in images:
+        rows = some_of_each(part.labels, FITTING_IMAGES)
+        pooled.append(pooled_features(model, part.images[rows]))
+        labels.append(part.labels[rows] + offset)
+        offset += len(part.classes)
+    transform = fit_transform(np.concatenate(pooled), np.concatenate(labels), recipe.features, recipe.whitening)
+    graph = backbone_graph(model, transform)
+    each = CALIBRATION_IMAGES // len(images)
+    rng = np.random.default_rng(0)
+    calibration = np.concatenate([prepared(p.images[rng.permutation(len(p.labels))[:each]]) for p in images])
+    quantised = quantize_graph(graph, calibration)
+    files = {
+        "fp32.tflite": write_backbone_tflite(graph),
+        "int8.tflite": write_backbone_tflite(quantised),
+        "fp32.onnx": write_backbone_onnx(graph),
+        "int8.onnx": write_backbone_onnx(quantised),
+    }
+    return Backbones(graph, files)
+
+
+def training_set(features: FeatureSet, shared: Path, encoder: TextEncoder, weight: float) -> TrainingSet:
+    """Features with the embeddings of their classes' names and texts."""
+    texts = class_texts(shared)[features.name]
+    names = encoder.encode([name_prompt(texts[c].name) for c in features.classes])
+    described = tuple(encoder.encode(list(texts[c].descriptions)) for c in features.classes)
+    return TrainingSet(features.name, features.real, features.labels, names, described, weight)
+
+
+def build_pack(
+    backbone: Path, text: Path, split_name: str, shared: Path, cache: Path, output: Path, recipe: PackRecipe
+) -> None:
+    """Build the pack of one backbone and text encoder into the folder ``output`` (replaced if it exists)."""
+    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+    split = class_split(shared, split_name)
+    encoder = load_text_encoder(lambda name: (text / Path(name).name).read_bytes())
+    train = [load_images(shared, cache, d, "train").only(split.seen[d]) for d in DATASETS]
+    say("fitting the feature transform, quantising")
+    backbones = write_backbones(backbone, train, recipe)
+    int8 = backbones.files["int8.tflite"]
+    say("features of the training images")
+    sets = []
+    for part in train:
+        rows = some_of_each(part.labels, recipe.train_images)
+        features = int8_features(int8, ImageSet(part.name, part.images[rows], part.labels[rows], part.classes))
+        sets.append(training_set(features, shared, encoder, recipe.weights[part.name]))
+    say("training the hypernetwork")
+    centres = text_centres(sets)
+    model = train_head(sets, recipe.head, centres, say)
+    say("feature bank and probe images")
+    bank = feature_bank(int8, shared, cache, split)
+    probes = probe_images(shared, cache, split)
+    quantised = int8_features(int8, ImageSet("probes", probes, np.zeros(len(probes), np.int64), ("",)))
+    float_features = run_graph(backbones.graph, probes, ["features"])["features"].astype(np.float32)
+    parity = compare(float_features, quantised.real)
+    files = {f"backbone/{name}": data for name, data in backbones.files.items()}
+    files |= {f"text/{p.name}": p.read_bytes() for p in sorted(text.iterdir()) if p.is_file()}
+    files |= hypernetwork_files(model, centres)
+    files["bank.safetensors"] = save({"features": bank.features, "labels": bank.labels.astype(np.int32)})
+    files["bank.json"] = json.dumps(list(bank.classes)).encode()
+    files["probes.safetensors"] = save({"images": probes, "features": float_features, "quantised": quantised.features})
+    provenance = json.loads(backbone.with_suffix(".json").read_text("utf-8"))
+    facts = {
+        "schema_version": SCHEMA,
+        "name": recipe.name,
+        "version": recipe.version,
+        "licence": "Apache-2.0",
+        "input": {
+            "height": INPUT_SIDE,
+            "width": INPUT_SIDE,
+            "crop": "center",
+            "preparation_version": PREPARATION_VERSION,
+            "mean": list(backbones.graph.mean),
+            "std": list(backbones.graph.std),
+        },
+        "features": {"size": recipe.features, "unit": True, "scale": bank.scale, "zero_point": 0},
+        "max_classes": 1000,
+        "backbone_parity": {"int8.tflite": asdict(parity)},
+        "provenance": {
+            "split": split_name,
+            "data": "CIFAR-100, Tiny-ImageNet-200, Grocery Store",
+            "backbone": {k: provenance[k] for k in ("recipe", "seen_test_accuracy")},
+            "seen": provenance["seen"],
+            "pack": asdict(recipe),
+        },
+        "accuracy": {"seen_test_top1_of_training_classifiers": provenance["seen_test_accuracy"]},
+    }
+    write_pack(output, facts, files, overwrite=True)
+    say(f"wrote {output}")
+
+
+def feature_bank(int8: bytes, shared: Path, cache: Path, split: ClassSplit) -> FeatureSet:
+    """Features of held-out (test) images of the seen classes; class names as a person would write them."""
+    parts, labels, classes = [], [], []
+    scale = 0.0
+    texts = class_texts(shared)
+    for d in DATASETS:
+        images = load_images(shared, cache, d, "test").only(split.seen[d])
+        rows = some_of_each(images.labels, BANK_IMAGES[d])
+        found = int8_features(int8, ImageSet(d, images.images[rows], images.labels[rows], images.classes))
+        parts.append(found.features)
+        labels.append(found.labels + len(classes))
+        classes += [texts[d][c].name for c in images.classes]
+        scale = found.scale
+    return FeatureSet("bank", np.concatenate(parts), np.concatenate(labels), tuple(classes), scale)
+
+
+def probe_images(shared: Path, cache: Path, split: ClassSplit) -> np.ndarray:
+    """Photos of seen Grocery classes (MIT licence) from its test part, prepared: uint8 (n, 96, 96, 3)."""
+    images = load_images(shared, cache, "grocery", "test").only(split.seen["grocery"])
+    rows = some_of_each(images.labels, 1)
+    return prepared(images.images[rows[:: max(1, len(rows) // PROBE_IMAGES)][:PROBE_IMAGES]])
+
+
+def hypernetwork_files(model: Hypernetwork, centres: TextCentres) -> dict[str, bytes]:
+    """The hypernetwork twice (safetensors to train on, ONNX to run) and the text centres."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "hypernetwork.safetensors"
+        save_hypernetwork(model, path)
+        weights = path.read_bytes()
+    return {
+        "hypernetwork/hypernetwork.safetensors": weights,
+        "hypernetwork/hypernetwork.onnx": onnx_form(model),
+        "hypernetwork/centres.safetensors": save({"name": centres.name, "text": centres.text}),
+    }
