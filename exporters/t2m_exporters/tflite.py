@@ -97,7 +97,7 @@ def append_head_tflite(backbone: bytes, head: Head | QuantizedHead, manifest: Ma
     model = writer.finish(
         (INPUT, existing.inputs[0]), (SCORES, tensor), _description(head), {METADATA_NAME: metadata}, SIGNATURE
     )
-    return with_files(model, {LABELS_NAME: labels, MANIFEST_NAME: manifest.to_json().encode()})
+    return with_files(*model, files={LABELS_NAME: labels, MANIFEST_NAME: manifest.to_json().encode()})
 
 
 def _description(head: Head | QuantizedHead) -> str:
@@ -165,7 +165,7 @@ class _Backbone:
             self._write_node(node)
         precision = "int8" if self.int8 else "fp32"
         features = self.index[self.graph.output]
-        return self.writer.finish((INPUT, image), (FEATURES, features), f"t2m-edge backbone, {precision}")
+        return b"".join(self.writer.finish((INPUT, image), (FEATURES, features), f"t2m-edge backbone, {precision}"))
 
     def _result(self, name: str, tensor_name: str) -> None:
         shape = (1, *self.shapes[name])

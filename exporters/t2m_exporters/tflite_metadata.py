@@ -109,14 +109,27 @@ def labels_file(labels: tuple[str, ...]) -> bytes:
     return ("\n".join(labels) + "\n").encode()
 
 
-def with_files(model: bytes, files: dict[str, bytes]) -> bytes:
-    """A model with associated files: a zip appended to the flatbuffer, stored, not compressed, dated 1980."""
-    out = io.BytesIO()
-    out.write(model)
-    with zipfile.ZipFile(out, "a", zipfile.ZIP_STORED) as archive:
+def with_files(*model: bytes | memoryview, files: dict[str, bytes]) -> bytes:
+    """A model, given in pieces, with associated files: a zip at its end, stored, not compressed, dated 1980."""
+    tail = _Tail(sum(len(piece) for piece in model))
+    with zipfile.ZipFile(tail, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.create_system = 3
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, content)
-    return out.getvalue()
+    return b"".join([*model, tail.getbuffer()])
+
+
+class _Tail(io.BytesIO):
+    """The end of a file whose first ``base`` bytes are elsewhere, so that a large model is copied only once."""
+
+    def __init__(self, base: int) -> None:
+        super().__init__()
+        self._base = base
+
+    def tell(self) -> int:
+        return super().tell() + self._base
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return super().seek(offset - self._base if whence == io.SEEK_SET else offset, whence) + self._base

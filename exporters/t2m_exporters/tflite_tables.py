@@ -69,6 +69,8 @@ class ModelWriter:
     A flatbuffer is built from its end to its front, and offsets only point towards the end. So a finished model can be
     the end of a larger one: its tensors, operators and buffers are referred to where they lie, and only the vectors
     that list them, the subgraph and the root are written again (the old ones stay behind as under 2 kB of dead bytes).
+    The builder never holds those bytes. It counts positions from the end of what it writes, so a table at byte p of
+    the model that will follow is at -p.
     """
 
     def __init__(self, room: int, model: bytes = b"") -> None:
@@ -76,31 +78,25 @@ class ModelWriter:
         room: bytes to reserve for what will be added (more is found when needed).
         model: a finished model to extend; its length must be a multiple of 16.
         """
-        self.builder = flatbuffers.Builder(0)
+        self.builder = flatbuffers.Builder(room)
+        self.builder.minalign = ALIGNMENT
+        self._model = model
         self._codes: list[int] = []
         self._code_index: dict[tuple[int, int], int] = {}
         self._tensors: list[int] = []
         self._operators: list[int] = []
         self._buffers: list[int] = []
-        self.builder.minalign = ALIGNMENT
         if not model:
-            self.builder.Bytes = bytearray(room)
-            self.builder.head = room
             self.buffer(b"")
             return
-        end = len(model)
-        if end % ALIGNMENT:
-            raise InputError(f"the backbone has {end} bytes, no multiple of {ALIGNMENT}; write the backbone again")
-        room += -room % ALIGNMENT
-        self.builder.Bytes = bytearray(room + end)
-        self.builder.Bytes[room:] = model
-        self.builder.head = room
+        if len(model) % ALIGNMENT:
+            raise InputError(f"the backbone has {len(model)} bytes, no multiple of {ALIGNMENT}; write it again")
         found = read_model(model)
-        self._codes = [end - position for position in found.codes]
+        self._codes = [-position for position in found.codes]
         self._code_index = {key: i for i, key in enumerate(found.operator_codes)}
-        self._tensors = [end - position for position in found.tensors]
-        self._operators = [end - position for position in found.operators]
-        self._buffers = [end - position for position in found.buffers]
+        self._tensors = [-position for position in found.tensors]
+        self._operators = [-position for position in found.operators]
+        self._buffers = [-position for position in found.buffers]
 
     def buffer(self, data: bytes | np.ndarray) -> int:
         """Adds a Buffer and returns its index; data is bytes or a little-endian C-order array."""
@@ -197,8 +193,8 @@ class ModelWriter:
         description: str,
         metadata: dict[str, bytes] | None = None,
         signature: str = "serving_default",
-    ) -> bytes:
-        """Writes subgraph, signature, metadata and root, and returns the file.
+    ) -> list[memoryview | bytes]:
+        """Writes subgraph, signature, metadata and root, and returns the file as pieces to join.
 
         Args:
             input, output: (name in the signature, tensor index).
@@ -247,17 +243,19 @@ class ModelWriter:
             b.PrependUOffsetTRelativeSlot(6, extra, 0)
         b.PrependUOffsetTRelativeSlot(7, signatures, 0)
         b.Finish(b.EndObject(), file_identifier=FILE_IDENTIFIER)
-        return bytes(memoryview(b.Bytes)[b.Head() :])
+        return [memoryview(b.Bytes)[b.Head() :], self._model]
 
     def numbers(self, values: object, dtype: str) -> int:
         """Offset of a vector of scalars."""
         return self.builder.CreateNumpyVector(np.asarray(values, dtype))
 
     def _offsets(self, tables: list[int]) -> int:
-        b = self.builder
-        b.StartVector(4, len(tables), 4)
-        for offset in reversed(tables):
-            b.PrependUOffsetTRelative(offset)
+        """Offset of a vector of tables: what PrependUOffsetTRelative writes, all at once."""
+        b, count = self.builder, len(tables)
+        b.StartVector(4, count, 4)
+        places = b.Offset() + 4 * np.arange(count, 0, -1)
+        b.head -= 4 * count
+        b.Bytes[b.head : b.head + 4 * count] = (places - np.asarray(tables)).astype("<u4").tobytes()
         return b.EndVector()
 
     def _tensor_map(self, name: str, index: int) -> int:

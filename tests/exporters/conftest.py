@@ -61,7 +61,9 @@ def pictures(n: int, side: int, seed: int = 0) -> np.ndarray:
         wave = np.sin(2 * np.pi * frequency * (x * np.cos(angle) + y * np.sin(angle)) + rng.uniform(0, 6))
         blob = np.exp(-((x - rng.uniform()) ** 2 + (y - rng.uniform()) ** 2) / rng.uniform(0.01, 0.2))
         ramp = x * rng.normal() + y * rng.normal()
-        image = 128 + 40 * (ramp[..., None] * a + wave[..., None] * b * rng.uniform(0, 1) + blob[..., None] * 2 * a[::-1])
+        image = 128 + 40 * (
+            ramp[..., None] * a + wave[..., None] * b * rng.uniform(0, 1) + blob[..., None] * 2 * a[::-1]
+        )
         out[i] = np.clip(image + rng.normal(0, rng.uniform(0, 15), image.shape), 0, 255)
     return out
 
@@ -118,7 +120,9 @@ def foreign_graph() -> Graph:
     rng = np.random.default_rng(5)
     nodes = (
         Conv("stem", "image", conv_weight(rng, 8, 3, 3), np.zeros(8, np.float32), 2, True),
-        DepthwiseConv("wise", "stem", rng.normal(0, 0.4, (3, 3, 8)).astype(np.float32), np.zeros(8, np.float32), 2, True),
+        DepthwiseConv(
+            "wise", "stem", rng.normal(0, 0.4, (3, 3, 8)).astype(np.float32), np.zeros(8, np.float32), 2, True
+        ),
         Conv("point", "wise", conv_weight(rng, 16, 1, 8), np.zeros(16, np.float32), 1, True),
         Mean("pooled", "point"),
     )
