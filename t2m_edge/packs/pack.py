@@ -1,4 +1,4 @@
-"""A loaded pack: its facts, and its parts as objects that ``compile`` uses. Parts load when they are first asked for."""
+"""A loaded pack: its facts, and its parts as objects that ``compile`` uses, loaded when they are first asked for."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Probes:
 
 
 class Pack:
-    """Everything needed to compile a task. ``load_pack`` makes it; all parts are read-only and may be shared by threads."""
+    """Everything needed to compile a task. ``load_pack`` makes it; its parts are read-only and shared by threads."""
 
     def __init__(self, store: PackStore) -> None:
         self._store = store

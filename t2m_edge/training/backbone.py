@@ -30,7 +30,7 @@ REPEATS = {"cifar100": 1, "tiny_imagenet": 1, "grocery": 4}
 
 @dataclass(frozen=True)
 class BackboneRecipe:
-    """Everything that decides the result. ``stages`` are (image side, steps); ``start`` is a checkpoint to go on from."""
+    """All that decides the result. ``stages`` are (image side, steps); ``start`` is a checkpoint to go on from."""
 
     split: str
     seed: int = 0
@@ -110,7 +110,7 @@ def augment(images: np.ndarray, side: int, smallest: float, generator: torch.Gen
 
 
 def train_backbone(recipe: BackboneRecipe, shared: Path, cache: Path, output: Path, device: str = "cpu") -> Path:
-    """Train and write ``output/backbone.safetensors`` with ``backbone.json`` beside it; resumes from ``output/resume.pt``.
+    """Train; write ``output/backbone.safetensors`` and ``backbone.json``. Resumes from ``output/resume.pt``.
 
     Raises:
         FileNotFoundError: ``shared`` holds no data.
@@ -178,7 +178,7 @@ def train_backbone(recipe: BackboneRecipe, shared: Path, cache: Path, output: Pa
 
 @torch.inference_mode()
 def seen_accuracy(model: Classifiers, images: ImageSet) -> float:
-    """Mean per-class top-1 of the training classifiers on held-out images of seen classes, at the model's input side."""
+    """Mean per-class top-1 of the training classifiers on test images of seen classes, at the model's input side."""
     device = next(model.parameters()).device
     hits = []
     for begin in range(0, len(images.labels), 256):

@@ -46,7 +46,7 @@ BANK_IMAGES = {"cifar100": 15, "tiny_imagenet": 8, "grocery": 10}
 
 @dataclass(frozen=True)
 class PackRecipe:
-    """What decides a pack beside its backbone and text encoder. weights: how often a task is drawn from each data set."""
+    """What decides a pack beside its backbone and text encoder. weights: how often each data set gives a task."""
 
     name: str = "default"
     version: str = "0.1.0"
