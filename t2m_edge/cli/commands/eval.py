@@ -1,0 +1,125 @@
+"""t2m-edge eval: accuracy on labelled photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from t2m_edge.cli.options import Debug, Engine, Json, Model, Threads, new_app
+from t2m_edge.cli.output import print_json, say, say_table, warn, with_progress
+
+app = new_app()
+SHOWN_CONFUSIONS = 10
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A folder, or a tar of it, with one folder of photos a class.")
+    ],
+    inside: Annotated[
+        str | None, typer.Option(metavar="PATH", help="The folder in FOLDER that holds the class folders, as test.")
+    ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Leave out folders that are no class of the model.")
+    ] = False,
+    min_accuracy: Annotated[
+        float, typer.Option(metavar="SHARE", help="Exit with 1 when the accuracy is under this.")
+    ] = 0.0,
+    engine: Engine = None,
+    threads: Threads = 1,
+    json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Measures accuracy on photos that lie in one folder for each class.
+
+    \b
+    t2m-edge eval model.tflite photos/
+    t2m-edge eval model.tflite grocery.tar --inside test --allow-missing
+
+    Folder names are the class names; case does not matter, and _ or - may stand for a space.
+    """
+    from t2m_edge.cli.image_folder import ImageFolder, match_folders
+    from t2m_edge.cli.confusion import Confusion
+    from t2m_runtime.classifier import Classifier
+    from t2m_runtime.errors import InputError
+
+    if not 0 <= min_accuracy <= 1:
+        raise InputError(f"--min-accuracy is {min_accuracy}; give a share from 0 to 1, such as 0.5")
+    with (
+        Classifier.load(model, engine=engine, num_threads=threads) as classifier,
+        ImageFolder(folder, inside) as photos,
+    ):
+        index_of = match_folders(photos.folders, classifier.labels)
+        unknown = [name for name in photos.folders if name not in index_of]
+        if unknown and not allow_missing:
+            raise InputError(
+                f"{folder}: {_listed(unknown)} no class of the model; rename, or leave out with --allow-missing"
+            )
+        if not index_of:
+            raise InputError(f"{folder}: no folder is named like a class of the model ({_names(classifier.labels)})")
+        counted = Confusion(classifier.labels)
+        broken = []
+        place = {label: index for index, label in enumerate(classifier.labels)}
+        for photo in with_progress(photos.without(unknown), "photo"):
+            try:
+                result = classifier.classify(photos.read(photo), top_k=1)
+            except InputError as error:
+                broken.append(f"{photo.name}: {error}")
+                continue
+            counted.add(index_of[photo.folder], place[result.names[0]], result.rejected)
+    warn(broken)
+    if counted.images == 0:
+        raise InputError(f"{folder}: none of the photos can be read; give images")
+    if json:
+        facts = {"model": str(model), "folder": str(folder), **counted.to_dict()}
+        print_json("eval", {**facts, "left_out_folders": unknown, "unreadable": broken})
+    else:
+        _print(counted, unknown, broken)
+    if counted.accuracy < min_accuracy:
+        from t2m_runtime.errors import WorkError
+
+        raise WorkError(f"accuracy {counted.accuracy:.1%} is under --min-accuracy {min_accuracy:.1%}")
+    return 2 if broken else 0
+
+
+def _print(counted, unknown: list[str], broken: list[str]) -> None:
+    say(
+        f"accuracy {counted.accuracy:.1%} on {counted.images:,} photos ({counted.class_accuracy:.1%} mean over classes)"
+    )
+    if counted.rejected:
+        right = counted.accuracy_accepted
+        said = "none was accepted" if right is None else f"{right:.1%} of the accepted are right"
+        say(f"rejected {counted.rejected / counted.images:.1%}; {said}")
+    for names, text in ((unknown, "folders left out"), (broken, "unreadable photos")):
+        if names:
+            say(f"{len(names)} {text}")
+    say()
+    rows = [
+        [row.name, str(row.images), f"{row.right / row.images:.1%}", f"{row.rejected / row.images:.1%}"]
+        for row in counted.classes()
+        if row.images
+    ]
+    say_table(["class", "photos", "right", "rejected"], rows, right=(1, 2, 3))
+    empty = [row.name for row in counted.classes() if not row.images]
+    if empty:
+        say(f"no photos: {_names(empty)}")
+    pairs = counted.confusions()
+    if pairs:
+        say()
+        shown = pairs[:SHOWN_CONFUSIONS]
+        say_table(["is", "was called", "photos"], [[a, b, str(n)] for a, b, n in shown], right=(2,))
+        if len(pairs) > len(shown):
+            say(f"... and {len(pairs) - len(shown)} more pairs (--json has the whole matrix)")
+
+
+def _listed(names: list[str]) -> str:
+    return f"the folder{'s' if len(names) > 1 else ''} {_names(names)} {'are' if len(names) > 1 else 'is'}"
+
+
+def _names(names, most: int = 10) -> str:
+    shown = ", ".join(repr(name) for name in list(names)[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,58 @@
+"""Which photos a user means: files, folders and patterns."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from t2m_runtime.errors import InputError
+
+PHOTO_ENDINGS = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .tga .ico .jp2 .avif .heic .heif".split()
+)
+
+
+def is_photo_name(name: str) -> bool:
+    """True for names with an image file's ending that are not hidden (as `._x.jpg` of macOS archives)."""
+    base = name.rsplit("/", 1)[-1]
+    return not base.startswith(".") and os.path.splitext(base)[1].casefold() in PHOTO_ENDINGS
+
+
+def find_photos(arguments: Sequence[str]) -> list[str]:
+    """The photos that the arguments name, in the order of the arguments, each once.
+
+    Args:
+        arguments: files (any ending), folders (all photos in and below them, by name) or patterns with * ? [ ].
+
+    Raises:
+        InputError: a folder or a pattern without photos.
+    """
+    return list(dict.fromkeys(path for argument in arguments for path in _expand(argument)))
+
+
+def _expand(argument: str) -> Iterator[str]:
+    if "\0" in argument:
+        raise InputError("a photo's path has a NUL character; give the path of a file")
+    if os.path.isdir(argument):
+        found = sorted(photos_below(Path(argument)))
+        if not found:
+            raise InputError(f"{argument}: no photos in this folder; give a folder with .jpg, .png or other images")
+        yield from found
+    elif not os.path.exists(argument) and glob.has_magic(argument):
+        found = sorted(path for path in glob.glob(argument, recursive=True) if os.path.isfile(path))
+        if not found:
+            raise InputError(f"{argument}: no file matches; check the pattern")
+        yield from found
+    else:
+        yield argument
+
+
+def photos_below(folder: Path) -> Iterator[str]:
+    """Paths of the photos in and below a folder; links to folders are not followed, so there is no cycle."""
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if is_photo_name(name):
+                yield os.path.join(root, name)
