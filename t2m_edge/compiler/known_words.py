@@ -32,7 +32,7 @@ def check_words(task: Task, encoder: TextEncoder) -> list[str]:
         warnings += [
             f"{where}class {description.name!r}: a text of {n} tokens is cut after {encoder.max_tokens}: {text[:40]!r}"
             for text in (*description.texts, *description.negatives)
-            if (n := encoder.count_tokens(text)) > encoder.max_tokens
+            if (n := encoder.token_count(text)) > encoder.max_tokens
         ]
     return warnings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -106,7 +107,11 @@ class Pack:
     @cached_property
     def text_encoder(self) -> TextEncoder:
         """The pack's own encoder, or the one that it names."""
-        return load_text_encoder(self._store.read)
+        names = [name for name in self.files if name.startswith("text/")]
+        with tempfile.TemporaryDirectory() as folder:
+            for name in names:
+                (Path(folder) / name.removeprefix("text/")).write_bytes(self._store.read(name))
+            return load_text_encoder(folder)
 
     @cached_property
     def centres(self) -> TextCentres:

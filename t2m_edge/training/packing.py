@@ -103,7 +103,7 @@ def build_pack(
     """Build the pack of one backbone and text encoder into the folder ``output`` (replaced if it exists)."""
     say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
     split = class_split(shared, split_name)
-    encoder = load_text_encoder(lambda name: (text / Path(name).name).read_bytes())
+    encoder = load_text_encoder(text)
     train = [load_images(shared, cache, d, "train").only(split.seen[d]) for d in DATASETS]
     say("fitting the feature transform, quantising")
     backbones = write_backbones(backbone, train, recipe)
