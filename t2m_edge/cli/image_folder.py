@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -64,9 +64,9 @@ class ImageFolder:
     def _open_tar(self) -> list[str]:
         names = []
         try:
-            self._tar = tarfile.open(self._path)
-            for member in self._tar:
-                if len(self._tar.getmembers()) > MAX_TAR_MEMBERS:
+            self._tar = tarfile.open(self._path)  # noqa: SIM115 (closed in __exit__)
+            for count, member in enumerate(self._tar):
+                if count == MAX_TAR_MEMBERS:
                     raise InputError(f"{self._path}: more than {MAX_TAR_MEMBERS:,} files; give a smaller tar")
                 if member.isfile() and is_photo_name(member.name):
                     name = PurePosixPath(member.name).as_posix()

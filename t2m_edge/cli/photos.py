@@ -10,7 +10,8 @@ from pathlib import Path
 from t2m_runtime.errors import InputError
 
 PHOTO_ENDINGS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .tga .ico .jp2 .avif .heic .heif".split()
+    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm"]
+    + [".pbm", ".pnm", ".tga", ".ico", ".jp2", ".avif", ".heic", ".heif"]
 )
 
 

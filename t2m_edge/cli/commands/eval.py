@@ -42,8 +42,8 @@ def evaluate(
 
     Folder names are the class names; case does not matter, and _ or - may stand for a space.
     """
-    from t2m_edge.cli.image_folder import ImageFolder, match_folders
     from t2m_edge.cli.confusion import Confusion
+    from t2m_edge.cli.image_folder import ImageFolder, match_folders
     from t2m_runtime.classifier import Classifier
     from t2m_runtime.errors import InputError
 
