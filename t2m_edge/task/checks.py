@@ -116,9 +116,13 @@ def _identical_warnings(classes: Sequence[ClassDescription], source: str) -> Ite
 
 
 def _words(item: ClassDescription) -> frozenset[str]:
-    """The words that describe a class: its texts (or its name, when bare) and, apart from them, its negatives."""
-    words = {word for text in item.texts or (item.name,) for word in _WORD.findall(text.casefold())}
-    return frozenset(words | {f"not {word}" for text in item.negatives for word in _WORD.findall(text.casefold())})
+    """The words that describe a class: its texts (or its name, when bare) and, apart from them, its negatives.
+
+    The second "green" of a class is another element than the first, so that how often a word stands counts too.
+    """
+    counts = Counter(word for text in item.texts or (item.name,) for word in _WORD.findall(text.casefold()))
+    counts += Counter(f"not {word}" for text in item.negatives for word in _WORD.findall(text.casefold()))
+    return frozenset(f"{word} {n}" for word, count in counts.items() for n in range(count))
 
 
 def near_identical(word_sets: Sequence[frozenset[str]], least: float = NEAR_IDENTICAL) -> list[tuple[int, int]]:

@@ -61,6 +61,11 @@ def test_descriptions_with_the_same_words_are_named():
     assert "line 3: 'two' and 'one' (line 1) have nearly the same words" in task.warnings[0]
 
 
+def test_a_word_that_stands_more_often_tells_descriptions_apart():
+    shape = "a shiny vegetable with a blocky shape and a green stem"
+    assert parse_text(f"one: {shape}; a crate of green ones\ntwo: {shape}; a crate of red ones").warnings == ()
+
+
 def test_negatives_tell_descriptions_apart():
     assert parse_text("a: red fruit; not: leaf\nb: red fruit; not: stem").warnings == ()
 
