@@ -47,6 +47,7 @@ def _run(options: argparse.Namespace) -> int:
                 result = classifier.classify(path, options.top)
             except InputError as error:
                 print(f"error: {error}", file=sys.stderr)
+                documents.append({"image": path, "error": str(error)})
                 code = 2
                 continue
             if options.json:

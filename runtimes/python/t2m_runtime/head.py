@@ -228,26 +228,21 @@ def _fully_connected_int8(
 
 
 def _multiply(x: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """``x * multiplier * 2**(shift - 31)`` with TFLite's two roundings (MultiplyByQuantizedMultiplier).
+    """``x * multiplier * 2**(shift - 31)``, rounded once, half up (MultiplyByQuantizedMultiplier).
+
+    LiteRT's reference kernels round this way. Its optimised kernels round twice, and XNNPACK half to even: about
+    one output in 3,000 then differs, by one step.
 
     Args:
         x: int64 (n, out) that holds int32 values.
-        multiplier: int64 (out,).
-        shift: int64 (out,).
+        multiplier: int64 (out,), under 2**31.
+        shift: int64 (out,), -31 to 30.
 
     Returns:
-        int64 (n, out).
+        int64 (n, out) that holds int32 values; they wrap where the multiplier is far above 1, as in C.
     """
-    left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
-    product = np.clip(x << left, -(2**31), 2**31 - 1) * multiplier
-    # Doubling high multiply: half away from zero, the quotient cut towards zero.
-    nudged = product + np.where(product >= 0, 2**30, 1 - 2**30)
-    high = np.where(nudged >= 0, nudged >> 31, -(-nudged >> 31))
-    # Rounding divide by a power of two: half away from zero.
-    mask = (1 << right) - 1
-    remainder = high & mask
-    threshold = (mask >> 1) + (high < 0)
-    return (high >> right) + (remainder > threshold)
+    right = 31 - shift
+    return ((x * multiplier + (1 << (right - 1))) >> right).astype(np.int32).astype(np.int64)
 
 
 def _check_array(name: str, array: np.ndarray, dtype: type, ndim: int) -> None:

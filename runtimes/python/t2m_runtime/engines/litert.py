@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import threading
-from typing import Any, Iterator
+from typing import Any, BinaryIO, Iterator
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from t2m_runtime.preparation import MAX_SIDE
 MAX_TENSOR_BYTES = 2**30
 """Most memory that a model's tensors may claim together."""
 
-_once = threading.Lock()
-_delegate_announced = False
+_announcing = threading.Lock()
+_announced = False
 
 
 class LiteRTEngine:
@@ -41,7 +41,7 @@ class LiteRTEngine:
         if name == "litert-reference":
             options["experimental_op_resolver_type"] = package.OpResolverType.BUILTIN_REF
         try:
-            with _without_delegate_announcement():
+            with _without_announcement() if name != "litert-reference" else contextlib.nullcontext():
                 interpreter = package.Interpreter(model_content=model, num_threads=num_threads, **options)
                 _check_claims(interpreter.get_tensor_details())
                 interpreter.allocate_tensors()
@@ -57,7 +57,7 @@ class LiteRTEngine:
             raise InputError(f"the model's input is {dtype} {shape}; expected uint8 (1, height, width, 3)")
         scores = tuple(int(side) for side in outputs[0]["shape"])
         if len(scores) != 2 or scores[0] != 1 or not 1 <= scores[1] <= MAX_LABELS:
-            raise InputError(f"the model's output has shape {scores}; expected (1, number of labels)")
+            raise InputError(f"the model's output has shape {scores}; expected (1, labels)")
         self._output_dtype = np.dtype(outputs[0]["dtype"])
         if self._output_dtype not in (np.float32, np.uint8, np.int8):
             raise InputError(f"the model's output is {self._output_dtype}; expected float32, uint8 or int8")
@@ -110,47 +110,50 @@ def _check_claims(tensors: list[dict[str, Any]]) -> None:
 
 
 @contextlib.contextmanager
-def _without_delegate_announcement() -> Iterator[None]:
-    """Keeps the library's one "INFO: Created TensorFlow Lite XNNPACK delegate" line off standard error.
+def _without_announcement() -> Iterator[None]:
+    """Keeps the library's line "INFO: Created TensorFlow Lite XNNPACK delegate for CPU." off standard error.
 
-    The library has no switch for it and writes it from C, once in a process: so the first load, and only that,
-    has file descriptor 2 pointed at a buffer. Everything else that was written meanwhile is passed on.
+    The library has no switch for it and writes it from C, once in a process: so loads have file descriptor 2 pointed
+    at a buffer until the line has come, one load at a time. Everything else written meanwhile is passed on.
     """
-    global _delegate_announced
-    with _once:
-        if _delegate_announced or not hasattr(os, "memfd_create"):
-            redirected = None
-        else:
-            redirected = _redirect()
-        _delegate_announced = True
-        if redirected is None:
-            yield
+    global _announced
+    with _announcing:
+        redirected = None if _announced else _redirect()
+        if redirected is not None:
+            buffer, stderr = redirected
+            try:
+                yield
+            finally:
+                os.dup2(stderr, 2)
+                os.close(stderr)
+                with buffer:
+                    buffer.seek(0)
+                    for line in buffer:
+                        if line.startswith(b"INFO: Created TensorFlow Lite XNNPACK delegate"):
+                            _announced = True
+                        else:
+                            _write(line)
             return
-        buffer, stderr = redirected
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            os.lseek(buffer, 0, os.SEEK_SET)
-            with open(buffer, "rb") as written:
-                for line in written:
-                    if not line.startswith(b"INFO: "):
-                        _write(line)
+    yield
 
 
-def _redirect() -> tuple[int, int] | None:
-    """(buffer, a copy of standard error), with descriptor 2 pointed at the buffer; None where that fails."""
+def _redirect() -> tuple[BinaryIO, int] | None:
+    """(buffer, a copy of standard error), with descriptor 2 pointed at the buffer; None where that cannot be done."""
     try:
         stderr = os.dup(2)
     except OSError:  # standard error is closed
         return None
     try:
-        buffer = os.memfd_create("stderr")
-    except OSError:
+        if hasattr(os, "memfd_create"):
+            buffer: Any = open(os.memfd_create("stderr"), "w+b")
+        else:
+            import tempfile
+
+            buffer = tempfile.TemporaryFile()
+    except OSError:  # nowhere to write
         os.close(stderr)
         return None
-    os.dup2(buffer, 2)
+    os.dup2(buffer.fileno(), 2)
     return buffer, stderr
 
 
