@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -16,7 +17,7 @@ from t2m_runtime.head import Head, Layer, QuantizedHead, QuantizedLayer, quantiz
 def random_head(rng: np.random.Generator, sizes: list[int], wide: bool = False) -> QuantizedHead:
     """An int8 head with weights over the whole range and scales that make the outputs spread or saturate."""
     layers = []
-    for fan_in, out in zip(sizes, sizes[1:]):
+    for fan_in, out in itertools.pairwise(sizes):
         spread = 30 if wide else 3
         layers.append(
             QuantizedLayer(
@@ -28,7 +29,9 @@ def random_head(rng: np.random.Generator, sizes: list[int], wide: bool = False) 
             )
         )
     labels = tuple(f"class {index}" for index in range(sizes[-1]))
-    return QuantizedHead(labels, float(np.float32(rng.uniform(0.001, 0.1))), int(rng.integers(-128, 128)), tuple(layers))
+    return QuantizedHead(
+        labels, float(np.float32(rng.uniform(0.001, 0.1))), int(rng.integers(-128, 128)), tuple(layers)
+    )
 
 
 def litert_logits(model: bytes, features: np.ndarray, reference: bool) -> np.ndarray:

@@ -262,7 +262,9 @@ def _parse(text: str | bytes) -> dict[str, Any]:
         body = json.loads(text, parse_int=_parse_integer, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InputError(f"the manifest is not JSON ({str(error)[:200]}); make the artifact again") from error
-    return _object(body)
+    if not isinstance(body, dict):
+        raise InputError("the manifest is not a JSON object; make the artifact again")
+    return body
 
 
 def _parse_integer(digits: str) -> int:

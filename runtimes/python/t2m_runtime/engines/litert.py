@@ -145,11 +145,11 @@ def _redirect() -> tuple[BinaryIO, int] | None:
         return None
     try:
         if hasattr(os, "memfd_create"):
-            buffer: Any = open(os.memfd_create("stderr"), "w+b")
+            buffer: Any = open(os.memfd_create("stderr"), "w+b")  # noqa: SIM115 (the caller closes it)
         else:
             import tempfile
 
-            buffer = tempfile.TemporaryFile()
+            buffer = tempfile.TemporaryFile()  # noqa: SIM115
     except OSError:  # nowhere to write
         os.close(stderr)
         return None
