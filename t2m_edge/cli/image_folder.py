@@ -72,6 +72,10 @@ class ImageFolder:
                     name = PurePosixPath(member.name).as_posix()
                     self._members[name] = member
                     names.append(name)
+            # tarfile takes a broken header for the end of the archive
+            self._tar.fileobj.seek(self._tar.offset)
+            if self._tar.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
+                raise tarfile.ReadError("a file's header is cut off or broken")
         except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, OverflowError) as error:
             self.__exit__()
             if isinstance(error, InputError):

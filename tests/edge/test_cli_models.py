@@ -1,0 +1,289 @@
+"""The commands that use a compiled model: run, eval, inspect, verify. The model tells colours apart."""
+
+import io
+import json
+import os
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from t2m_edge.cli.main import run
+from t2m_exporters.graph import Graph, Mean
+from t2m_exporters.tflite import append_head_tflite, write_backbone_tflite
+from t2m_runtime import Head, Layer
+from t2m_runtime.manifest import MANIFEST_SCHEMA, InputSpec, Manifest, OutputSpec, PackRef, SelfTest
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 220, 30), "deep blue": (30, 30, 220), "grey": (128, 128, 128)}
+LABELS = ("red", "green", "deep blue")
+SIDE = 8
+
+
+def colour_model(expected=None, thresholds=(None, None, 0.9)):
+    """Bytes of a classifier that answers with the strongest colour; `expected` is the self-test's stored answer."""
+    weight = (6 * np.eye(3)).astype(np.float32)
+    head = Head(LABELS, (Layer(weight, np.zeros(3, np.float32)),))
+    image = np.full((SIDE, SIDE, 3), COLOURS["green"], np.uint8)
+    if expected is None:
+        powers = np.exp(head.logits((image[:1, 0].astype(np.float32) - 128) / 128)[0])
+        expected = tuple(float(value) for value in powers / powers.sum())
+    manifest = Manifest(
+        schema_version=MANIFEST_SCHEMA,
+        name="colours",
+        labels=LABELS,
+        thresholds=thresholds,
+        target="tflite",
+        precision="fp32",
+        input=InputSpec(SIDE, SIDE),
+        output=OutputSpec(),
+        pack=PackRef("colours", "1", "0" * 64),
+        backbone_sha256="0" * 64,
+        tool_version="0.1.0",
+        self_test=SelfTest.from_image(image, expected, 1e-3),
+    )
+    graph = Graph((SIDE, SIDE, 3), (128.0,) * 3, (128.0,) * 3, (Mean("pooled", "image"),), "pooled")
+    return append_head_tflite(write_backbone_tflite(graph), head, manifest)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "colours.tflite"
+    path.write_bytes(colour_model())
+    return str(path)
+
+
+def photo(path, colour):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (20, 30), COLOURS.get(colour, colour)).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Labelled photos: 3 of red (one of them is green), 2 of green, 2 of deep blue (one a faint blue: rejected)."""
+    folder = tmp_path / "photos"
+    photo(folder / "red" / "1.png", "red")
+    photo(folder / "red" / "2.png", "red")
+    photo(folder / "red" / "3.png", "green")
+    photo(folder / "Green" / "1.jpg", "green")
+    photo(folder / "Green" / "sub.bmp", "green")
+    photo(folder / "deep_blue" / "1.png", "deep blue")
+    photo(folder / "deep_blue" / "2.webp", (120, 120, 140))
+    (folder / "red" / "notes.txt").write_text("no photo")
+    (folder / "red" / "._1.png").write_bytes(b"left by macOS")
+    return folder
+
+
+def json_of(capsys):
+    return json.loads(capsys.readouterr().out)
+
+
+def test_run_prints_a_table(model, tmp_path, capsys):
+    assert run(["run", model, photo(tmp_path / "a.png", "red")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["photo", "class", "score"]
+    assert lines[1].split()[1:] == ["red", "1.000"]
+    assert len(lines) == 4
+
+
+def test_run_lists_one_class_a_photo_where_there_are_several(model, photos, capsys):
+    assert run(["run", model, str(photos)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 7
+    assert lines[1].startswith(os.path.join(str(photos), "Green", "1.jpg"))
+    assert [line.split()[-1] == "rejected" for line in lines[1:]] == [False, False, False, True, False, False, False]
+
+
+def test_run_takes_patterns_and_names_each_photo_once(model, photos, capsys):
+    pattern = str(photos / "red" / "*.png")
+    assert run(["run", model, pattern, str(photos / "red" / "1.png"), "--json"]) == 0
+    document = json_of(capsys)
+    assert document["schema_version"] == 1
+    assert [os.path.basename(item["photo"]) for item in document["photos"]] == ["1.png", "2.png", "3.png"]
+    assert document["photos"][0]["classes"][0]["name"] == "red"
+
+
+def test_run_top(model, tmp_path, capsys):
+    assert run(["run", model, photo(tmp_path / "a.png", "red"), "--top", "2", "--json"]) == 0
+    assert len(json_of(capsys)["photos"][0]["classes"]) == 2
+    assert run(["run", model, str(tmp_path / "a.png"), "--top", "0"]) == 2
+
+
+def test_a_photo_that_is_none_does_not_stop_the_others(model, tmp_path, capsys):
+    good = photo(tmp_path / "good.png", "green")
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"not an image")
+    assert run(["run", model, str(bad), good]) == 2
+    out, err = capsys.readouterr()
+    assert "green" in out
+    assert err.startswith("error: ")
+    assert str(bad) in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("what", ["empty folder", "pattern", "missing"])
+def test_run_without_photos(model, tmp_path, what, capsys):
+    (tmp_path / "empty").mkdir()
+    given = {"empty folder": tmp_path / "empty", "pattern": tmp_path / "*.jpg", "missing": tmp_path / "no.jpg"}[what]
+    assert run(["run", model, str(given)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+
+
+def check_counts(document):
+    assert document["photos"] == 7
+    assert document["accuracy"] == pytest.approx(6 / 7)
+    assert document["class_accuracy"] == pytest.approx((2 / 3 + 1 + 1) / 3)
+    assert document["rejected"] == pytest.approx(1 / 7)
+    assert document["accuracy_accepted"] == pytest.approx(5 / 6)
+    assert document["confusion"] == [[2, 1, 0], [0, 2, 0], [0, 0, 2]]
+    assert [row["rejected"] for row in document["classes"]] == [0, 0, 1]
+
+
+def test_eval_of_a_folder(model, photos, capsys):
+    assert run(["eval", model, str(photos), "--json"]) == 0
+    check_counts(json_of(capsys))
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
+@pytest.mark.parametrize("top", ["", "test/"])
+def test_eval_of_a_tar(model, photos, tmp_path, ending, top, capsys):
+    path = tmp_path / ("photos" + ending)
+    with tarfile.open(path, "w:gz" if ending.endswith("gz") else "w") as tar:
+        for file in sorted(photos.rglob("*")):
+            if file.is_file():
+                tar.add(file, top + file.relative_to(photos).as_posix())
+    assert run(["eval", model, str(path), "--json"]) == 0
+    check_counts(json_of(capsys))
+
+
+def test_eval_prints_classes_and_confusions(model, photos, capsys):
+    assert run(["eval", model, str(photos)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("accuracy 85.7% on 7 photos (88.9% mean over classes)\nrejected 14.3%; 83.3% of the accepted")
+    lines = [line.split() for line in out.splitlines()]
+    assert ["red", "3", "66.7%", "0.0%"] in lines
+    assert ["red", "green", "1"] in lines
+
+
+def test_unknown_class_folders_are_named(model, photos, capsys):
+    photo(photos / "pink" / "1.png", "red")
+    photo(photos / "lilac" / "1.png", "red")
+    assert run(["eval", model, str(photos)]) == 2
+    err = capsys.readouterr().err
+    assert "the folders 'lilac', 'pink' are no class of the model" in err
+    assert "--allow-missing" in err
+    assert run(["eval", model, str(photos), "--allow-missing", "--json"]) == 0
+    document = json_of(capsys)
+    assert document["left_out_folders"] == ["lilac", "pink"]
+    check_counts(document)
+
+
+def test_a_class_without_photos_is_named(model, photos, capsys):
+    for file in (photos / "Green").iterdir():
+        file.unlink()
+    assert run(["eval", model, str(photos)]) == 0
+    assert "no photos: 'green'" in capsys.readouterr().out
+
+
+def test_splits_side_by_side_need_a_choice(model, photos, tmp_path, capsys):
+    both = tmp_path / "both"
+    both.mkdir()
+    photos.rename(both / "train")
+    photo(both / "test" / "red" / "1.png", "red")
+    assert run(["eval", model, str(both)]) == 2
+    assert "('test', 'train'); choose one with --inside" in capsys.readouterr().err
+    assert run(["eval", model, str(both), "--inside", "train", "--json"]) == 0
+    check_counts(json_of(capsys))
+    assert run(["eval", model, str(both), "--inside", "val"]) == 2
+
+
+def test_accuracy_under_the_floor_is_exit_code_1(model, photos, capsys):
+    assert run(["eval", model, str(photos), "--min-accuracy", "0.9"]) == 1
+    assert capsys.readouterr().err == "error: accuracy 85.7% is under --min-accuracy 90.0%\n"
+    assert run(["eval", model, str(photos), "--min-accuracy", "0.8"]) == 0
+
+
+def test_two_folders_of_one_class(model, photos, capsys):
+    photo(photos / "Deep-Blue" / "1.png", "deep blue")
+    assert run(["eval", model, str(photos)]) == 2
+    assert "'Deep-Blue' and 'deep_blue' are both the class 'deep blue'" in capsys.readouterr().err
+
+
+def test_photos_outside_class_folders(model, photos, capsys):
+    photo(photos / "loose.png", "red")
+    assert run(["eval", model, str(photos)]) == 2
+    assert "'loose.png' is in no class folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["text", "truncated", "gzip of nothing", "escaping", "link"])
+def test_hostile_tars(model, tmp_path, kind, capsys):
+    path = tmp_path / "photos.tar"
+    image = io.BytesIO()
+    Image.new("RGB", (9, 9), COLOURS["red"]).save(image, "PNG")
+    with tarfile.open(path, "w") as tar:
+        for number in range(30):
+            info = tarfile.TarInfo(f"red/{number}.png" if kind != "escaping" else f"../../red/{number}.png")
+            info.size = len(image.getvalue())
+            if kind == "link":
+                info.type, info.size, info.linkname = tarfile.SYMTYPE, 0, "/etc/passwd"
+            tar.addfile(info, io.BytesIO(image.getvalue()))
+    whole = path.read_bytes()
+    path.write_bytes(
+        {"text": b"hello" * 300, "truncated": whole[:5600], "gzip of nothing": b"\x1f\x8b"}.get(kind, whole)
+    )
+    code = run(["eval", model, str(path)])
+    err = capsys.readouterr().err
+    if kind == "escaping":
+        assert code == 0
+        assert not (tmp_path.parent / "red").exists()
+    else:
+        assert code == 2
+        assert len(err.splitlines()) == 1
+
+
+def test_inspect(model, capsys):
+    assert run(["inspect", model]) == 0
+    out = capsys.readouterr().out
+    assert "colours, 3 classes" in out
+    assert ["2", "deep", "blue", "0.9"] in [line.split() for line in out.splitlines()]
+    assert run(["inspect", model, "--json"]) == 0
+    document = json_of(capsys)
+    assert document["manifest"]["labels"] == list(LABELS)
+    assert document["size_bytes"] == os.path.getsize(model)
+
+
+def test_verify(model, capsys):
+    assert run(["verify", model]) == 0
+    assert "right on litert" in capsys.readouterr().out
+
+
+def test_verify_of_a_wrong_model_is_exit_code_1(tmp_path, capsys):
+    path = tmp_path / "wrong.tflite"
+    path.write_bytes(colour_model(expected=(0.5, 0.25, 0.25)))
+    assert run(["verify", str(path), "--json"]) == 1
+    document = json_of(capsys)
+    assert document["passed"] is False
+    assert document["max_error"] > 0.4
+
+
+@pytest.mark.parametrize("command", ["run", "eval", "inspect", "verify"])
+@pytest.mark.parametrize("content", [b"", b"garbage" * 100, None])
+def test_files_that_are_no_models(tmp_path, command, content, capsys):
+    path = tmp_path / "model.tflite"
+    if content is not None:
+        path.write_bytes(content)
+    rest = {"run": ["a.png"], "eval": [str(tmp_path)]}.get(command, [])
+    assert run([command, str(path), *rest]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 1
+
+
+def test_engines_are_checked(model, capsys):
+    assert run(["verify", model, "--engine", "litter"]) == 2
+    assert "litert" in capsys.readouterr().err
+    assert run(["verify", model, "--threads", "0"]) == 2
