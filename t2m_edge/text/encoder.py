@@ -53,7 +53,7 @@ class TextEncoder(Protocol):
 class BagEncoder:
     """The pack's own encoder; numpy and tokenizers only.
 
-    With token rows E (int8 with a scale a row), token weights w > 0 and texts as token lists t, unknown tokens left out:
+    With token rows E (int8 with a scale a row), token weights w > 0, texts as token lists t (unknown tokens left out):
 
         m = sum_i w[t_i] E[t_i] / sum_i w[t_i]
         v = A m + B relu(C m + c) + b,   embedding = v / |v|
@@ -71,7 +71,7 @@ class BagEncoder:
     """
 
     def __init__(self, tokenizer: Tokenizer, tensors: dict[str, np.ndarray], id: str, max_tokens: int):
-        n, e, h, d = check_tensors(tensors)
+        n, e, _, d = check_tensors(tensors)
         if tokenizer.get_vocab_size() != n:
             raise InputError(
                 f"the tokenizer has {tokenizer.get_vocab_size()} tokens and the table {n}; use one encoder"

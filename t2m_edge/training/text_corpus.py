@@ -18,7 +18,8 @@ from t2m_runtime.errors import InputError
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 HOW_TO_GET = "on Debian: apt-get install wordnet-base   (then pass --wordnet /usr/share/wordnet)"
 
-# lexicographer files of things that can be photographed: animal, artifact, body, food, object, person, plant, shape, substance
+# Lexicographer files of things that can be photographed: animal, artifact, body, food, object, person, plant, shape,
+# substance.
 _THINGS = frozenset({"05", "06", "08", "13", "17", "18", "20", "25", "27"})
 _EXAMPLE = re.compile(r'"([^"]+)"')
 _MARKER = re.compile(r"\((?:a|p|ip)\)$")  # syntactic marker of an adjective, as in "galore(ip)"

@@ -23,7 +23,6 @@ class Schedule:
     table_rate: float = 6e-3
     warmup: int = 200
     temperature: float = 1 / 20
-    token_dropout: float = 0.0
     checkpoint_every: int = 1_000
 
 
@@ -154,7 +153,7 @@ def _rate_factor(step: int, schedule: Schedule) -> float:
 
 
 class _Batches:
-    """Rows of step t: passes over all rows, each in an order drawn from (seed, pass); a short last batch is left out."""
+    """Rows of step t: passes over all rows, each in an order drawn from (seed, pass); a short last batch drops out."""
 
     def __init__(self, count: int, batch: int, seed: int):
         self._count, self._batch, self._seed = count, min(batch, count), seed

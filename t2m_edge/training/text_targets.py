@@ -1,8 +1,8 @@
 """What the student learns: the teacher's vector and a predicted CLIP text vector, side by side.
 
-A sentence model knows what words mean, CLIP's text tower knows what they look like. Only the CLIP vectors of 2,148 names
-are at hand (data/descriptions), so they are predicted for other lines by kernel ridge from the teacher's vectors. CLIP's
-text tower has learned from images of nearly everything: say so beside any figure made with it.
+A sentence model knows what words mean, CLIP's text tower knows what they look like. Only the CLIP vectors of 2,148
+names are at hand (data/descriptions), so they are predicted for other lines by kernel ridge from the teacher's vectors.
+CLIP's text tower has learned from images of nearly everything: say so beside any figure made with it.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class ClipPredictor:
 
 
 def clip_texts(rows: Sequence[ClipRow]) -> tuple[list[str], list[int]]:
-    """(texts, row number of each): "a photo of a NAME" and NAME for every name, "NAME: definition" where there is one."""
+    """(texts, row number of each): "a photo of a NAME" and NAME for every name, "NAME: definition" if there is one."""
     texts, owners = [], []
     for number, row in enumerate(rows):
         forms = [form for name in row.names for form in (f"a photo of a {name}", name)]

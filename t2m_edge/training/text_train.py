@@ -69,9 +69,10 @@ def train_text(
         teacher: folder of all-MiniLM-L6-v2 (see t2m_edge.text.minilm).
         wordnet: folder of WordNet 3's data files.
         data: the data folder; its `descriptions` hold the CLIP text vectors.
-        work: folder for what is worth keeping between runs: teacher vectors, tokenizer, checkpoints. Another run with the
-            same folder goes on where a stopped one was.
-        kind: "strict" leaves every class name of CIFAR-100, Tiny-ImageNet and Grocery out of the CLIP side; "release" does not.
+        work: folder for what is worth keeping between runs: teacher vectors, tokenizer, checkpoints. Another run with
+            the same folder goes on where a stopped one was.
+        kind: "strict" leaves every class name of CIFAR-100, Tiny-ImageNet and Grocery out of the CLIP side; "release"
+            does not.
         lines: how many corpus lines to learn from (the corpus has about 600,000).
         width: of a token row.
         vocabulary: number of tokens.
@@ -104,12 +105,11 @@ def train_text(
     synsets = read_wordnet(wordnet)
     corpus = training_lines(synsets, seed)[:lines]
     progress(f"corpus: {len(corpus)} lines of {len(synsets)} synsets")
-    rows = read_clip_rows(data)
-    kept = without_held_out(rows, held_out_names(data))
+    all_rows = read_clip_rows(data)
+    kept = without_held_out(all_rows, held_out_names(data))
     tokenizer = _tokenizer(work, synsets, model, kept, vocabulary, progress)
     vectors = teacher_vectors(corpus, minilm, work / "teacher", progress)
-    if kind == "strict":
-        rows = kept
+    rows = kept if kind == "strict" else all_rows
     predictor = ClipPredictor(rows, lambda texts: teacher_vectors(texts, minilm, work / "teacher"))
     sample = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:20_000])
     joint = JointTargets(predictor, vectors[sample], D_TEXT, clip_share)
@@ -117,10 +117,8 @@ def train_text(
     progress(f"targets: {len(rows)} CLIP rows, {100 * joint.kept_energy:.1f} % of the energy in {D_TEXT} directions")
 
     unknown = tokenizer.token_to_id(UNKNOWN)
-    tokens = [
-        [i for i in encoding.ids if i != unknown]
-        for encoding in tokenizer.encode_batch(corpus, add_special_tokens=False)
-    ]
+    encodings = tokenizer.encode_batch(corpus, add_special_tokens=False)
+    tokens = [[i for i in encoding.ids if i != unknown] for encoding in encodings]
     usable = [i for i, ids in enumerate(tokens) if ids]
     cut = len(usable) - min(HELD_OUT_LINES, len(usable) // 10)
     train_rows, test_rows = usable[:cut], usable[cut:]
@@ -130,15 +128,8 @@ def train_text(
         "schedule": asdict(schedule),
     }  # fmt: skip
     checkpoint = work / f"student-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]}.pt"
-    train_student(
-        student,
-        TokenLists.of([tokens[i] for i in train_rows]),
-        targets[train_rows],
-        schedule,
-        seed,
-        checkpoint,
-        progress,
-    )
+    token_lists = TokenLists.of([tokens[i] for i in train_rows])
+    train_student(student, token_lists, targets[train_rows], schedule, seed, checkpoint, progress)
 
     taught = hash_words(_normalized_words(corpus + read_irregular_forms(wordnet), tokenizer))
     blob = write_tensors(quantized_tensors(student, taught))
@@ -157,7 +148,7 @@ def train_text(
             "corpus": {"source": "WordNet 3 (wordnet-base)", "sha256": _digest(corpus), "lines": len(corpus)},
             "clip_rows": {
                 "used": len(rows),
-                "left_out": len(read_clip_rows(data)) - len(rows),
+                "left_out": len(all_rows) - len(rows),
                 "vectors": "CLIP ViT-B/32",
             },
             "target_energy_kept": round(joint.kept_energy, 4),
