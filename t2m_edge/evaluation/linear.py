@@ -71,7 +71,7 @@ def fit_rows(seen: SeenClasses, text_strength: float, image_strength: float) -> 
 
 
 def fit_prototypes(seen: SeenClasses, text_strength: float, shrinkage: float) -> Scores:
-    """L: ridge from text vectors to class means p; score f'S^-1 p - p'S^-1 p / 2, S the shrunk covariance in classes."""
+    """L: ridge from text vectors to class means p; score f'S^-1 p - p'S^-1 p / 2, S the shrunk covariance."""
     prototypes = class_means(seen)
     x = seen.features - prototypes[seen.labels]
     covariance = x.T @ x / len(x)

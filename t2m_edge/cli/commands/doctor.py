@@ -11,7 +11,17 @@ from t2m_edge.cli.output import print_json, say, say_table
 
 app = new_app()
 
-NEEDED = ("t2m-edge-runtime", "numpy", "pillow", "tokenizers", "onnx", "safetensors", "pyyaml", "typer")
+NEEDED = {
+    "t2m-edge-runtime": "t2m_runtime",
+    "numpy": "numpy",
+    "pillow": "PIL",
+    "tokenizers": "tokenizers",
+    "onnx": "onnx",
+    "safetensors": "safetensors",
+    "pyyaml": "yaml",
+    "typer": "typer",
+}
+"""Distribution -> module."""
 EXTRAS = {
     "train": (("torch", "torch"), "train packs of your own"),
     "convert": (("litert-torch", "litert_torch"), "bring a torch backbone"),
@@ -36,10 +46,10 @@ def doctor(json: Json = False, debug: Debug = False) -> int:
         "platform": platform.platform(),
         "machine": platform.machine(),
     }
-    packages = {name: _version(name) for name in NEEDED}
+    packages = {name: _found(name, module) for name, module in NEEDED.items()}
     engines = _engines()
     packs = _packs()
-    extras = {name: _extra(*needs) for name, (needs, _) in EXTRAS.items()}
+    extras = {name: _found(*needs) for name, (needs, _) in EXTRAS.items()}
     problems = [f"{name} is missing: pip install {name}" for name, found in packages.items() if found is None]
     if not any(engine["works"] for engine in engines):
         problems.append('no engine works: pip install "t2m-edge-runtime[litert]"')
@@ -80,8 +90,8 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _extra(distribution: str, module: str) -> str | None:
-    """Version of an optional package; its presence is looked up, for importing torch takes seconds."""
+def _found(distribution: str, module: str) -> str | None:
+    """Version of a package, or None; it is looked up and not imported, for torch takes seconds."""
     return (_version(distribution) or "unknown version") if find_spec(module) else None
 
 

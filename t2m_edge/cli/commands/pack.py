@@ -148,9 +148,9 @@ def build(
     import tempfile
 
     from t2m_edge.cli.choices import one_of
-    from t2m_edge.cli.commands.train import check_shared, set_up_torch
-    from t2m_edge.packs.store import INDEX
+    from t2m_edge.cli.commands.train import check_shared
     from t2m_edge.packs.writing import zip_pack
+    from t2m_edge.training.device import set_up_torch
     from t2m_edge.training.packing import PackRecipe, build_pack
     from t2m_edge.training.splits import SPLITS
     from t2m_runtime.errors import InputError
@@ -161,10 +161,7 @@ def build(
     for path, what in ((backbone, "--backbone"), (backbone.with_suffix(".json"), "--backbone"), (text, "--text")):
         if not path.exists():
             raise InputError(f"{what}: {path} does not exist; make it with t2m-edge train {what[2:]}")
-    if output.exists() and not overwrite:
-        raise InputError(f"{output} exists; give another name with -o, or --overwrite")
-    if output.is_dir() and any(output.iterdir()) and not (output / INDEX).is_file():
-        raise InputError(f"{output} is a folder that holds no pack; it is not replaced, give another name with -o")
+    refuse_folder(output, overwrite)
     recipe = PackRecipe(name=name, version=version)
     if output.suffix == ".t2mpack":
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as aside:
@@ -177,3 +174,14 @@ def build(
         print_json("pack build", {"output": str(output)})
     else:
         say(f"{output}: built; try t2m-edge pack info {output}")
+
+
+def refuse_folder(output: Path, overwrite: bool) -> None:
+    """Raises InputError when a pack may not be written there: something exists, or a folder that holds no pack."""
+    from t2m_edge.packs.store import INDEX
+    from t2m_runtime.errors import InputError
+
+    if output.exists() and not overwrite:
+        raise InputError(f"{output} exists; give another name with -o, or --overwrite")
+    if output.is_dir() and any(output.iterdir()) and not (output / INDEX).is_file():
+        raise InputError(f"{output} is a folder that holds no pack; it is not replaced, give another name with -o")

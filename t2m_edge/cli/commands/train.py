@@ -24,6 +24,104 @@ Seed = Annotated[int, typer.Option(metavar="N", help="Seed of everything that is
 
 
 @app.command()
+def text(
+    shared: Shared,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the encoder's files go.")],
+    teacher: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder of all-MiniLM-L6-v2 (without it, the pip line is printed).")
+    ] = Path("teacher"),
+    wordnet: Annotated[Path, typer.Option(metavar="DIR", help="WordNet's data files (Debian: wordnet-base).")] = Path(
+        "/usr/share/wordnet"
+    ),
+    kind: Annotated[
+        str, typer.Option(metavar="KIND", help="release, or strict: without the data sets' class names.")
+    ] = "release",
+    lines: Annotated[int, typer.Option(metavar="N", help="Lines of the corpus to learn from.")] = 300_000,
+    width: Annotated[int, typer.Option(metavar="N", help="Width of a token's row.")] = 128,
+    work: Annotated[Path, typer.Option(metavar="DIR", help="Teacher vectors and checkpoints, to go on with.")] = Path(
+        "runs/text-work"
+    ),
+    seed: Seed = 0,
+    threads: Threads = 2,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Trains the text encoder; goes on where an interrupted run stopped.
+
+    \b
+    t2m-edge train text --shared ../shared --teacher teacher -o runs/text
+    t2m-edge train text --shared ../shared --teacher teacher --kind strict -o runs/text-strict
+    """
+    need_extra("train", "train text")
+    from t2m_edge.training.device import set_up_torch
+    from t2m_edge.training.text_train import KINDS, train_text
+
+    one_of("--kind", kind, KINDS)
+    check_shared(shared)
+    set_up_torch("cpu", threads)
+    info = train_text(
+        output,
+        teacher=teacher,
+        wordnet=wordnet,
+        data=shared / "data",
+        work=work,
+        kind=kind,
+        lines=lines,
+        width=width,
+        seed=seed,
+        threads=threads,
+        overwrite=overwrite,
+    )
+    if json:
+        print_json("train text", {"output": str(output), "encoder": info})
+    else:
+        say(f"{output}: {info['id']}; next, t2m-edge pack build --text {output}")
+
+
+@app.command()
+def head(
+    pack: Annotated[Path, typer.Argument(metavar="PACK", help="The pack (folder or .t2mpack) to start from.")],
+    shared: Shared,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The new pack folder.")],
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Training steps.")] = None,
+    hidden: Annotated[
+        int, typer.Option(metavar="N", help="Width of the head's hidden layer; 0 for a linear head.")
+    ] = 0,
+    mixing: Annotated[bool, typer.Option("--mixing", help="Let the classes of a task see each other.")] = False,
+    seed: Seed = 0,
+    threads: Threads = 2,
+    cache: Cache = Path("runs/cache"),
+    overwrite: Overwrite = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Trains another hypernetwork for a pack: its backbone and text encoder stay. (pack build trains the first one.)
+
+    \b
+    t2m-edge train head packs/mine --shared ../shared -o packs/hidden --hidden 64
+    """
+    need_extra("train", "train head")
+    from t2m_edge.cli.commands.pack import refuse_folder
+    from t2m_edge.training.device import set_up_torch
+    from t2m_edge.training.head import HeadRecipe
+    from t2m_edge.training.head_of_pack import retrain_head
+    from t2m_runtime.errors import InputError
+
+    check_shared(shared)
+    set_up_torch("cpu", threads)
+    refuse_folder(output, overwrite)
+    if hidden < 0 or (steps is not None and steps < 1):
+        raise InputError("--hidden and --steps are counts; give 0 or more, and 1 or more")
+    recipe = HeadRecipe(seed=seed, hidden=hidden, mixing=mixing, **({} if steps is None else {"steps": steps}))
+    retrain_head(pack, shared, cache, output, recipe, overwrite)
+    if json:
+        print_json("train head", {"output": str(output)})
+    else:
+        say(f"{output}: built; try t2m-edge pack info {output}")
+
+
+@app.command()
 def backbone(
     shared: Shared,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where checkpoints and weights go.")],
@@ -50,6 +148,7 @@ def backbone(
     """
     need_extra("train", "train backbone")
     from t2m_edge.training.backbone import BackboneRecipe, train_backbone
+    from t2m_edge.training.device import set_up_torch
     from t2m_edge.training.splits import SPLITS
 
     one_of("--split", split, (*SPLITS, "every", "none"))
@@ -74,24 +173,6 @@ def check_shared(shared: Path) -> None:
 
     if not (shared / "data" / "splits.json").is_file():
         raise InputError(f"--shared {shared}: no data/splits.json in it; give the folder that holds data/")
-
-
-def set_up_torch(device: str, threads: int) -> None:
-    """Checks the device and sets the number of threads.
-
-    Raises:
-        InputError: no such device here, or no sensible number of threads.
-    """
-    import torch
-
-    from t2m_runtime.errors import InputError
-
-    one_of("--device", device, ("cpu", "cuda"))
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device is cuda, and torch finds no CUDA device here; write --device cpu")
-    if not 1 <= threads <= 1024:
-        raise InputError(f"--threads is {threads}; give 1 or more")
-    torch.set_num_threads(threads)
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
