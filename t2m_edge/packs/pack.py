@@ -87,6 +87,15 @@ class Pack:
         """{name: {bytes, sha256}} of every file."""
         return self._store.index["files"]
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """``pack.json`` as it is."""
+        return self._store.index
+
+    def read(self, name: str) -> bytes:
+        """A file of the pack, checked against its hash."""
+        return self._store.read(name)
+
     def backbone(self, target: str, precision: str) -> bytes:
         """The ready graph, image -> features, for target "tflite" or "onnx", precision "fp32" or "int8"."""
         return self._store.read(f"backbone/{precision}.{target}")
