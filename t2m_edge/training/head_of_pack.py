@@ -13,11 +13,9 @@ from pathlib import Path
 from t2m_edge.packs import Pack
 from t2m_edge.packs.store import PackStore
 from t2m_edge.packs.writing import write_pack
-from t2m_edge.training.datasets import ImageSet, load_images
-from t2m_edge.training.features import int8_features, some_of_each
 from t2m_edge.training.head import HeadRecipe, text_centres, train_head
-from t2m_edge.training.packing import hypernetwork_files, training_set
-from t2m_edge.training.splits import DATASETS, class_split
+from t2m_edge.training.packing import hypernetwork_files, training_sets
+from t2m_edge.training.splits import class_split
 from t2m_runtime.errors import InputError
 
 
@@ -51,14 +49,9 @@ def retrain_head(
         raise InputError(
             f"{pack}: its provenance lacks {error}; build the pack anew with t2m-edge pack build"
         ) from None
-    int8 = loaded.backbone("tflite", "int8")
-    sets = []
-    for name in DATASETS:
-        say(f"features of the training images: {name}")
-        part = load_images(shared, cache, name, "train").only(split.seen[name])
-        rows = some_of_each(part.labels, images)
-        features = int8_features(int8, ImageSet(name, part.images[rows], part.labels[rows], part.classes))
-        sets.append(training_set(features, shared, loaded.text_encoder, weights[name]))
+    say("features of the training images")
+    encoder = loaded.text_encoder
+    sets = training_sets(loaded.backbone("tflite", "int8"), split, shared, cache, encoder, images, weights)
     centres = text_centres(sets)
     say("training the hypernetwork")
     files = {name: store.read(name) for name in loaded.files}

@@ -21,7 +21,7 @@ from t2m_edge.backbones.transform import fit_transform
 from t2m_edge.hypernetworks.class_vectors import TextCentres, name_prompt
 from t2m_edge.hypernetworks.hypernetwork import Hypernetwork, save_hypernetwork
 from t2m_edge.hypernetworks.onnx_form import onnx_form
-from t2m_edge.packs.pack import SCHEMA, Pack
+from t2m_edge.packs.pack import SCHEMA
 from t2m_edge.packs.writing import write_pack
 from t2m_edge.text import TextEncoder, load_text_encoder
 from t2m_edge.training.backbone import load_backbone
@@ -103,27 +103,21 @@ def seen_images(split: ClassSplit, shared: Path, cache: Path) -> list[ImageSet]:
 
 
 def training_sets(
-    int8: bytes, split: ClassSplit, shared: Path, cache: Path, encoder: TextEncoder, recipe: PackRecipe
+    int8: bytes,
+    split: ClassSplit,
+    shared: Path,
+    cache: Path,
+    encoder: TextEncoder,
+    images: int,
+    weights: dict[str, float],
 ) -> list[TrainingSet]:
-    """What a hypernetwork is trained on: int8 features of some training images of each seen class, and its texts."""
+    """What a hypernetwork is trained on: int8 features of ``images`` of each seen class, and the classes' texts."""
     sets = []
     for part in seen_images(split, shared, cache):
-        rows = some_of_each(part.labels, recipe.train_images)
+        rows = some_of_each(part.labels, images)
         some = ImageSet(part.name, part.images[rows], part.labels[rows], part.classes)
-        sets.append(training_set(int8_features(int8, some), shared, encoder, recipe.weights[part.name]))
+        sets.append(training_set(int8_features(int8, some), shared, encoder, weights[part.name]))
     return sets
-
-
-def retrain_head(pack: Pack, shared: Path, cache: Path, output: Path, recipe: PackRecipe) -> None:
-    """Train the hypernetwork of a pack anew and write the pack with it to ``output``; the rest stays as it is."""
-    split = class_split(shared, pack.info.provenance["split"])
-    sets = training_sets(pack.backbone("tflite", "int8"), split, shared, cache, pack.text_encoder, recipe)
-    centres = text_centres(sets)
-    model = train_head(sets, recipe.head, centres)
-    files = {name: pack.read(name) for name in pack.files} | hypernetwork_files(model, centres)
-    facts = {k: v for k, v in pack.facts.items() if k != "files"}
-    facts["provenance"] = {**facts["provenance"], "pack": asdict(recipe)}
-    write_pack(output, facts, files, overwrite=True)
 
 
 def build_pack(
@@ -138,7 +132,7 @@ def build_pack(
     backbones = write_backbones(backbone, train, recipe)
     int8 = backbones.files["int8.tflite"]
     say("features of the training images")
-    sets = training_sets(int8, split, shared, cache, encoder, recipe)
+    sets = training_sets(int8, split, shared, cache, encoder, recipe.train_images, recipe.weights)
     say("training the hypernetwork")
     centres = text_centres(sets)
     model = train_head(sets, recipe.head, centres, say)

@@ -193,39 +193,3 @@ def _stages(text: str) -> tuple[tuple[int, int], ...]:
     except ValueError:
         raise InputError(f"--stages is {text!r}; write SIDE:STEPS pairs, such as 48:8000,64:4000,96:800") from None
     return stages
-
-
-@app.command()
-def head(
-    pack: Annotated[str, typer.Argument(metavar="PACK", help="The pack whose hypernetwork is trained anew.")],
-    shared: Shared,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the new pack.")],
-    steps: Annotated[int, typer.Option(metavar="N", help="Training steps.")] = 0,
-    seed: Seed = 0,
-    threads: Threads = 2,
-    cache: Cache = Path("runs/cache"),
-    overwrite: Overwrite = False,
-    json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Trains a pack's hypernetwork anew, on the features of its own backbone; the rest of the pack stays.
-
-    \b
-    t2m-edge train head default --shared ../shared --seed 1 -o packs/other
-    """
-    need_extra("train", "train head")
-    from dataclasses import replace
-
-    from t2m_edge.packs import load_pack
-    from t2m_edge.training.packing import PackRecipe, retrain_head
-
-    check_shared(shared)
-    set_up_torch("cpu", threads)
-    refuse_existing(output, overwrite)
-    recipe = PackRecipe()
-    changes = {"seed": seed} | ({"steps": steps} if steps else {})
-    retrain_head(load_pack(pack), shared, cache, output, replace(recipe, head=replace(recipe.head, **changes)))
-    if json:
-        print_json("train head", {"output": str(output)})
-    else:
-        say(f"{output}: trained; try t2m-edge pack info {output}")
