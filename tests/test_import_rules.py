@@ -122,7 +122,8 @@ def test_the_main_job_runs_without_torch(tmp_path):
 from t2m_edge.cli.main import run
 for arguments in (
     ["compile", {str(task)!r}, "-o", "model.tflite"], ["run", "model.tflite", {str(photo)!r}],
-    ["inspect", "model.tflite"], ["verify", "model.tflite"], ["targets"], ["doctor"], ["pack", "list"], ["pack", "info"],
+    ["inspect", "model.tflite"], ["verify", "model.tflite"], ["targets"], ["doctor"],
+    ["pack", "list"], ["pack", "info"],
 ):
     code = run(arguments)
     assert code == 0, (arguments, code)

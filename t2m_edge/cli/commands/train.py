@@ -81,7 +81,7 @@ def text(
 
 @app.command()
 def head(
-    pack: Annotated[Path, typer.Argument(metavar="PACK", help="The pack (folder or .t2mpack) to start from.")],
+    pack: Annotated[str, typer.Argument(metavar="PACK", help="The pack to start from: default, or a path.")],
     shared: Shared,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The new pack folder.")],
     steps: Annotated[int | None, typer.Option(metavar="N", help="Training steps.")] = None,
@@ -103,9 +103,10 @@ def head(
     """
     need_extra("train", "train head")
     from t2m_edge.cli.commands.pack import refuse_folder
+    from t2m_edge.packs import load_pack
     from t2m_edge.training.device import set_up_torch
     from t2m_edge.training.head import HeadRecipe
-    from t2m_edge.training.head_of_pack import retrain_head
+    from t2m_edge.training.packing import PackRecipe, retrain_head
     from t2m_runtime.errors import InputError
 
     check_shared(shared)
@@ -114,7 +115,7 @@ def head(
     if hidden < 0 or (steps is not None and steps < 1):
         raise InputError("--hidden and --steps are counts; give 0 or more, and 1 or more")
     recipe = HeadRecipe(seed=seed, hidden=hidden, mixing=mixing, **({} if steps is None else {"steps": steps}))
-    retrain_head(pack, shared, cache, output, recipe, overwrite)
+    retrain_head(load_pack(pack), shared, cache, output, PackRecipe(head=recipe))
     if json:
         print_json("train head", {"output": str(output)})
     else:
