@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from t2m_edge.task import Task, read_task
 from t2m_exporters.parity import Parity, head_parity
 from t2m_exporters.quantize import quantize_head
 from t2m_runtime import Classifier, Head, InputError, Manifest, QuantizedHead, WorkError
-from t2m_runtime.manifest import MANIFEST_SCHEMA, OutputSpec, SelfTest
+from t2m_runtime.manifest import MANIFEST_SCHEMA, OutputSpec
 
 TARGETS = ("tflite", "onnx")
 PRECISIONS = ("int8", "fp32")
@@ -128,7 +129,7 @@ def _manifest(pack: Pack, task: Task, target: str, precision: str, head: Head | 
         pack=pack.ref,
         backbone_sha256=pack.backbone_sha256(target, precision),
         tool_version=__version__,
-        self_test=SelfTest.from_image(probes.images[0], expected, SELF_TEST_TOLERANCE[precision]),
+        self_test=replace(pack.self_test, expected=expected, tolerance=SELF_TEST_TOLERANCE[precision]),
     )
 
 

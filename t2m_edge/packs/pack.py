@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from t2m_edge.hypernetworks.class_vectors import TextCentres
 from t2m_edge.packs.store import INDEX, PackStore
 from t2m_edge.text import TextEncoder, load_text_encoder
 from t2m_runtime import Head, InputError, Layer
-from t2m_runtime.manifest import InputSpec, PackRef
+from t2m_runtime.manifest import InputSpec, PackRef, SelfTest
 
 SCHEMA = 1
 DEFAULT = "default"
@@ -76,6 +76,7 @@ class Pack:
         self._store = store
         self.info = _info(store)
         self.path = store.path
+        self.backbone = cache(self._backbone)
 
     @property
     def ref(self) -> PackRef:
@@ -96,7 +97,7 @@ class Pack:
         """A file of the pack, checked against its hash."""
         return self._store.read(name)
 
-    def backbone(self, target: str, precision: str) -> bytes:
+    def _backbone(self, target: str, precision: str) -> bytes:
         """The ready graph, image -> features, for target "tflite" or "onnx", precision "fp32" or "int8"."""
         return self._store.read(f"backbone/{precision}.{target}")
 
@@ -140,6 +141,11 @@ class Pack:
         """The probe images."""
         wanted = {"images": np.uint8, "features": np.float32, "quantised": np.int8}
         return Probes(**self._tensors("probes.safetensors", wanted))
+
+    @cached_property
+    def self_test(self) -> SelfTest:
+        """The first probe image as a self-test that expects nothing yet."""
+        return SelfTest.from_image(self.probes.images[0], (), 0.0)
 
     @cached_property
     def _hypernetwork(self) -> Callable[[np.ndarray], dict[str, np.ndarray]]:

@@ -41,7 +41,7 @@ from t2m_runtime.preparation import PREPARATION_VERSION
 FITTING_IMAGES = 60
 CALIBRATION_IMAGES = 400
 PROBE_IMAGES = 16
-BANK_IMAGES = {"cifar100": 15, "tiny_imagenet": 8, "grocery": 10}
+BANK_IMAGES = {"cifar100": 8, "tiny_imagenet": 4, "grocery": 10}
 
 
 @dataclass(frozen=True)
