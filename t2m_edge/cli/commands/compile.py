@@ -67,8 +67,8 @@ def compile_task(
     say(f"{report.output}: {k} classes, {report.precision} {report.target}, {report.size_bytes:,} bytes")
     say(f"  pack    {report.pack}")
     say(
-        f"  head    agrees with the float head on {report.head.agreement:.1%} of {report.head.images:,} bank images "
-        f"(cosine {report.head.cosine:.4f})"
+        f"  head    agrees with the float head on {report.head.top1_agreement:.1%} of {report.head.images:,} "
+        f"bank images (cosine {report.head.cosine:.4f})"
     )
     say(
         f"  model   same best class as the float model on {report.model.agreement:.0%} of {report.model.images} probe "

@@ -1,0 +1,162 @@
+"""compile and pack on the command line, with a tiny pack."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import pytest
+
+from t2m_edge.cli.main import run
+from t2m_runtime import read_manifest
+
+TASK = "zebra: a horse like animal with black and white stripes\nmoose: a large deer with broad antlers\nhorse\n"
+
+
+@pytest.fixture
+def task(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "animals.txt").write_text(TASK)
+    return "animals.txt"
+
+
+def test_compile_tells_what_it_made(tiny_pack, task, tmp_path, capsys):
+    assert run(["compile", task, "--pack", str(tiny_pack)]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("animals.tflite: 3 classes, int8 tflite, ")
+    assert "bank images" in out
+    assert "probe images" in out
+    assert " ms (read " in out
+    assert err == ""
+    assert read_manifest(tmp_path / "animals.tflite").labels == ("zebra", "moose", "horse")
+
+
+def test_the_ending_of_the_output_chooses_the_target(tiny_pack, task, capsys):
+    assert run(["compile", task, "-o", "m.onnx", "--pack", str(tiny_pack), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema_version"] == 1
+    assert document["command"] == "compile"
+    assert document["target"] == "onnx"
+    assert read_manifest("m.onnx").target == "onnx"
+
+
+def test_an_existing_file_stays_without_overwrite(tiny_pack, task, tmp_path, capsys):
+    (tmp_path / "m.tflite").write_bytes(b"mine")
+    assert run(["compile", task, "-o", "m.tflite", "--pack", str(tiny_pack)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (tmp_path / "m.tflite").read_bytes() == b"mine"
+    assert run(["compile", task, "-o", "m.tflite", "--pack", str(tiny_pack), "--overwrite"]) == 0
+    assert (tmp_path / "m.tflite").read_bytes() != b"mine"
+
+
+def test_warnings_go_to_stderr_and_into_the_json(tiny_pack, tmp_path, capsys):
+    path = tmp_path / "t.txt"
+    path.write_text("horse: a large animal without stripes\nzebra: black and white stripes\n")
+    arguments = ["compile", str(path), "-o", str(tmp_path / "m.tflite"), "--pack", str(tiny_pack)]
+    assert run(arguments) == 0
+    err = capsys.readouterr().err
+    assert err.startswith("warning: ")
+    assert "write: horse: a large animal; not: stripes\n" in err
+    assert run([*arguments, "--overwrite", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["warnings"]) == len(err.splitlines())
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("missing.txt", None),
+        ("empty.txt", b""),
+        ("one.txt", b"zebra: stripes"),
+        ("twice.txt", b"zebra: a\nzebra: b"),
+        ("colon.txt", b"zebra: a\n:\nhorse: b"),
+        ("many.txt", b"".join(b"animal %d\n" % i for i in range(10_000))),
+        ("binary.txt", bytes(range(256)) * 10),
+        ("binary.json", bytes(range(256)) * 10),
+        ("broken.yaml", b"a: [b"),
+        ("image.png", b"\x89PNG"),
+        ("cut.csv", b'name,texts\nzebra,"str'),
+    ],
+)
+def test_bad_tasks_are_one_line_and_leave_nothing(tiny_pack, tmp_path, name, content, capsys):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    assert run(["compile", str(path), "-o", str(tmp_path / "m.tflite"), "--pack", str(tiny_pack)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: {path}")
+    assert len(err.splitlines()) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ([] if content is None else [name])
+
+
+def test_two_gigabytes_are_refused_at_once(tiny_pack, tmp_path, capsys):
+    path = tmp_path / "huge.txt"
+    with path.open("wb") as file:
+        file.truncate(2 << 30)
+    assert run(["compile", str(path), "-o", str(tmp_path / "m.tflite"), "--pack", str(tiny_pack)]) == 2
+    assert "2,147,483,648 bytes" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_in_the_middle_leaves_no_file(tiny_pack, task, tmp_path):
+    code = (
+        "import sys, time; from t2m_edge.compiler import compiling; from t2m_edge.cli.main import main\n"
+        "def stop(*given):\n    print('writing', flush=True); time.sleep(60)\n"
+        "compiling._run = stop\n"
+        f"main(['compile', {task!r}, '-o', 'm.tflite', '--pack', {str(tiny_pack)!r}])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "writing\n"
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert len(err.splitlines()) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == [task]
+
+
+def test_too_low_parity_is_exit_code_1(tiny_pack, task, tmp_path, capsys, monkeypatch):
+    from t2m_edge.compiler import compiling
+
+    def compile_that_fails(*given, **options):
+        return real(*given, **{**options, "min_agreement": 1.01})
+
+    real = compiling.compile
+    monkeypatch.setattr(compiling, "compile", compile_that_fails)
+    assert run(["compile", task, "-o", "m.tflite", "--pack", str(tiny_pack)]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "m.tflite").exists()
+
+
+def test_pack_info_list_and_export(tiny_pack, tmp_path, capsys):
+    assert run(["pack", "info", str(tiny_pack)]) == 0
+    assert "tiny 0.0.1" in capsys.readouterr().out
+    assert run(["pack", "list", str(tiny_pack.parent), "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["packs"]
+    assert [row["name"] for row in listed if row["pack"] == str(tiny_pack)] == ["tiny"]
+    output = tmp_path / "tiny.t2mpack"
+    assert run(["pack", "export", str(tiny_pack), "-o", str(output)]) == 0
+    assert "pack.json" in zipfile.ZipFile(output).namelist()
+    assert run(["pack", "info", str(output), "--json"]) == 0
+    assert run(["pack", "export", str(tiny_pack), "-o", str(output)]) == 2
+
+
+def test_pack_build_never_replaces_a_folder_that_is_no_pack(tmp_path, capsys):
+    from t2m_edge.cli.commands.pack import refuse_folder
+    from t2m_runtime import InputError
+
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="holds no pack; it is not replaced"):
+        refuse_folder(tmp_path, overwrite=True)
+    with pytest.raises(InputError, match="--overwrite"):
+        refuse_folder(tmp_path, overwrite=False)
