@@ -20,6 +20,7 @@ from t2m_edge.text.words import TaughtWords, split_words
 from t2m_runtime.errors import InputError
 
 SCHEMA_VERSION = 1
+KINDS = ("bag", "sentence-transformers", "open-clip")
 MAX_JSON_BYTES = 8 * 2**20
 FILES = ("encoder.json", "encoder.safetensors", "tokenizer.json")
 
@@ -115,14 +116,25 @@ class BagEncoder:
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def load_text_encoder(folder: str | Path) -> BagEncoder:
-    """The encoder in `folder` (encoder.json, encoder.safetensors, tokenizer.json).
+def load_text_encoder(folder: str | Path) -> TextEncoder:
+    """The encoder in `folder` (encoder.json, encoder.safetensors, tokenizer.json) or the one that encoder.json names.
+
+    A folder with only encoder.json names a tower, which loads lazily: {"schema_version": 1, "kind":
+    "sentence-transformers" or "open-clip", "model": its name, "revision" or "pretrained": which weights}.
 
     Raises:
-        InputError: a file is missing, too large or not what it should be.
+        InputError: a file is missing, too large or not what it should be, or a tower's package is not installed.
     """
     folder = Path(folder)
     info = _read_info(folder / "encoder.json")
+    if info["kind"] == "sentence-transformers":
+        from t2m_edge.text.sentence_tower import SentenceTower
+
+        return SentenceTower(info["model"], info.get("revision"))
+    if info["kind"] == "open-clip":
+        from t2m_edge.text.open_clip_tower import OpenClipTower
+
+        return OpenClipTower(info["model"], info.get("pretrained"))
     tokenizer = _read_tokenizer(folder / "tokenizer.json")
     return BagEncoder(tokenizer, read_tensors(folder / "encoder.safetensors"), info["id"], info["max_tokens"])
 
@@ -156,12 +168,16 @@ def check_tensors(tensors: dict[str, np.ndarray]) -> tuple[int, int, int, int]:
 def _read_info(path: Path) -> dict:
     try:
         info = json.loads(_read_small(path))
-        if info["schema_version"] != SCHEMA_VERSION or info["kind"] != "bag":
+        if info["schema_version"] != SCHEMA_VERSION or info["kind"] not in KINDS:
             raise InputError(
                 f"{path} describes a text encoder of kind {info['kind']!r}, schema {info['schema_version']!r}; "
-                f"expected bag, {SCHEMA_VERSION}: use a newer t2m-edge"
+                f"expected {', '.join(KINDS)}, schema {SCHEMA_VERSION}: use a newer t2m-edge"
             )
-        if not isinstance(info["id"], str) or not 1 <= int(info["max_tokens"]) <= 100_000:
+        if info["kind"] != "bag":
+            named = [info["model"], info.get("revision"), info.get("pretrained")]
+            if not all(value is None or isinstance(value, str) for value in named):
+                raise ValueError
+        elif not isinstance(info["id"], str) or not 1 <= int(info["max_tokens"]) <= 100_000:
             raise ValueError
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, InputError):

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
-from t2m_edge.text.words import split_words
+from t2m_edge.text.words import few_pieces, split_words
 from t2m_runtime.errors import InputError
 
 MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -65,12 +65,15 @@ class MiniLM:
         }
 
     def words(self, text: str) -> list[tuple[str, bool]]:
-        """Words of `text`, each with whether the tokenizer covers it without its unknown token."""
+        """Words of `text`, each with whether the tokenizer seems to know it (see `few_pieces`)."""
         unknown = self._tokenizer.token_to_id("[UNK]")
-        return [
-            (word, unknown not in self._tokenizer.encode(word, add_special_tokens=False).ids)
-            for word in split_words(text)
-        ]
+        pieces = [(word, self._tokenizer.encode(word, add_special_tokens=False).ids) for word in split_words(text)]
+        return [(word, unknown not in ids and few_pieces(word, len(ids))) for word, ids in pieces]
+
+    def token_count(self, text: str) -> int:
+        """Number of tokens of `text`, the two special ones included, before any is cut off."""
+        encoding = self._tokenizer.encode(text)
+        return len(encoding.ids) + sum(len(part.ids) - 2 for part in encoding.overflowing)
 
     def encode(self, texts: Sequence[str], batch_tokens: int = 4096) -> np.ndarray:
         """float32 (n, 384) with unit rows; batches hold texts of one token count, so nothing is padded or masked."""

@@ -81,3 +81,11 @@ def word_hash(word: str) -> int:
 def hash_words(words: Iterable[str]) -> np.ndarray:
     """uint32 (n,), sorted: what `TaughtWords` takes."""
     return np.array(sorted({word_hash(word) for word in words}), np.uint32)
+
+
+def few_pieces(word: str, pieces: int) -> bool:
+    """Whether a tokenizer that keeps no list of words seems to know one: at most one piece for three letters.
+
+    A tokenizer cuts "zebras" into one or two pieces, "Pferd" into three, a product code into single characters.
+    """
+    return pieces <= max(1, (len(word) + 1) // 3)
