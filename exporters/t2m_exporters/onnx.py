@@ -1,4 +1,10 @@
-"""Backbone graphs as ``.onnx``, and a head appended to one: NCHW inside, one Transpose at the front."""
+"""Backbone graphs as ``.onnx``, and a head appended to one: NCHW inside, one Transpose at the front.
+
+int8 models hold QuantizeLinear / DequantizeLinear pairs of uint8 activations and uint8 weights: the int8 numbers plus
+128, so the values are the same. The reason is ONNX Runtime on x86 without VNNI, which adds pairs of uint8 x int8
+products in saturating 16 bits: there int8 logits of 1,000 classes came out up to 16 steps wrong, and uint8 x uint8 is
+exact, and faster than int8 x int8. Only the features are int8, as the feature bank and heads have them.
+"""
 
 from __future__ import annotations
 
@@ -195,39 +201,49 @@ def _head(head: Head | QuantizedHead, result: str) -> tuple[list[bytes], list[by
 
     def scalars(name: str, scale: float, zero_point: int) -> str:
         constants.append(wire.tensor(f"{name}/scale", np.array(scale, np.float32)))
-        constants.append(wire.tensor(f"{name}/zero_point", np.array(zero_point, np.int8)))
+        constants.append(wire.tensor(f"{name}/zero_point", np.array(zero_point + 128, np.uint8)))
         return f"{name}/scale {name}/zero_point"
 
     source, scale = f"{HEAD}{FEATURES}", head.input_scale
-    dequantize(FEATURES, f"{FEATURES}/scale {FEATURES}/zero_point", source)
+    dequantize(FEATURES, f"{FEATURES}/scale {FEATURES}/zero_point", f"{source}/float")
+    owner = scalars(source, scale, head.input_zero_point)
+    nodes.append(wire.node("QuantizeLinear", [f"{source}/float", *owner.split()], [f"{source}/quantized"]))
+    dequantize(f"{source}/quantized", owner, source)
     for index, layer in enumerate(head.layers):
         last = index + 1 == len(head.layers)
         name = f"{HEAD}last" if last else f"{HEAD}hidden"
         bias_scale = np.float32(scale) * layer.weight_scale
         constants += [
-            wire.tensor(f"{name}/weight_int8", layer.weight),
+            wire.tensor(f"{name}/weight_quantized", _unsigned(layer.weight)),
             wire.tensor(f"{name}/weight_scale", layer.weight_scale),
-            wire.tensor(f"{name}/weight_zero_point", np.zeros(len(layer.bias), np.int8)),
-            wire.tensor(f"{name}/bias_int32", layer.bias),
+            wire.tensor(f"{name}/weight_zero_point", np.full(len(layer.bias), 128, np.uint8)),
+            wire.tensor(f"{name}/bias_quantized", layer.bias),
             wire.tensor(f"{name}/bias_scale", bias_scale),
             wire.tensor(f"{name}/bias_zero_point", np.zeros(len(layer.bias), np.int32)),
         ]
-        dequantize(f"{name}/weight_int8", f"{name}/weight_scale {name}/weight_zero_point", f"{name}/weight", axis=0)
-        dequantize(f"{name}/bias_int32", f"{name}/bias_scale {name}/bias_zero_point", f"{name}/bias", axis=0)
+        dequantize(
+            f"{name}/weight_quantized", f"{name}/weight_scale {name}/weight_zero_point", f"{name}/weight", axis=0
+        )
+        dequantize(f"{name}/bias_quantized", f"{name}/bias_scale {name}/bias_zero_point", f"{name}/bias", axis=0)
         target = f"{name}/sum"
         nodes.append(wire.node("Gemm", [source, f"{name}/weight", f"{name}/bias"], [target], transB=1))
         if not last:
             nodes.append(wire.node("Relu", [target], [f"{name}/relu"]))
             target = f"{name}/relu"
         owner = scalars(name, layer.output_scale, layer.output_zero_point)
-        nodes.append(wire.node("QuantizeLinear", [target, *owner.split()], [f"{name}/int8"]))
+        nodes.append(wire.node("QuantizeLinear", [target, *owner.split()], [f"{name}/quantized"]))
         source, scale = result if last else name, layer.output_scale
-        dequantize(f"{name}/int8", owner, source)
+        dequantize(f"{name}/quantized", owner, source)
     return nodes, constants
 
 
+def _unsigned(values: np.ndarray) -> np.ndarray:
+    """int8 -> uint8, each 128 more."""
+    return values.view(np.uint8) ^ np.uint8(128)
+
+
 class _Backbone:
-    """Writes one graph with onnx.helper; float tensors of node x are named x, or x/float beside the int8 x."""
+    """Writes one graph with onnx.helper; float tensors of node x are named x, or x/float beside the quantised x."""
 
     def __init__(self, graph: Graph, quantized: QuantizedGraph | None) -> None:
         self.graph = graph
@@ -251,7 +267,9 @@ class _Backbone:
             self._node(node)
         dtype = TensorProto.FLOAT if self.quantized is None else TensorProto.INT8
         results = []
-        for output in outputs:
+        # What a graph's nodes call "image" is normalised, by a node of its own where input_form put one in front.
+        front = INPUT if self.form.nodes is self.graph.nodes else self.form.nodes[0].name
+        for output in (front if wanted == INPUT else wanted for wanted in outputs):
             shape = self.shapes[output]
             shape = (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
             results.append(helper.make_tensor_value_info(self._name(output), dtype, [batch, *shape]))
@@ -281,24 +299,29 @@ class _Backbone:
 
     def _input(self) -> None:
         form, name = self.form, self._name(INPUT)
-        pixels = self._add("Transpose", [INPUT], "image_nchw", perm=[0, 3, 1, 2])
         if self.quantized is None:
+            pixels = self._add("Transpose", [INPUT], "image_nchw", perm=[0, 3, 1, 2])
             x = self._add("Cast", [pixels], "image_float", to=1)
             x = self._add("Sub", [x, self._constant("image/mean", np.float32(form.zero_point))], "image_centred")
             self._add("Mul", [x, self._constant("image/scale", np.float32(form.scale))], name)
             return
-        scale = self._constant("image/scale", np.float32(form.scale))
-        zero = self._constant("image/zero_point", np.uint8(form.zero_point))
-        x = self._add("DequantizeLinear", [pixels, scale, zero], "image_float")
-        self._quantize(x, name, self.quantized.activations[INPUT])
+        # The bytes of the image are the quantised tensor.
+        self._add("Transpose", [INPUT], name, perm=[0, 3, 1, 2])
+        self._scalars(name, self.quantized.activations[INPUT], np.uint8)
 
-    def _quantize(self, source: str, name: str, found: Quantization) -> None:
-        scale = self._constant(f"{name}/scale", np.float32(found.scale))
-        zero = self._constant(f"{name}/zero_point", np.int8(found.zero_point))
-        self._add("QuantizeLinear", [source, scale, zero], name)
+    def _quantize(self, source: str, node: str) -> None:
+        name, dtype = self._name(node), np.int8 if node == self.graph.output else np.uint8
+        self._add("QuantizeLinear", [source, *self._scalars(name, self.quantized.activations[node], dtype)], name)
+
+    def _scalars(self, name: str, found: Quantization, dtype: type) -> list[str]:
+        zero = dtype(found.zero_point + (128 if dtype is np.uint8 else 0))
+        return [
+            self._constant(f"{name}/scale", np.float32(found.scale)),
+            self._constant(f"{name}/zero_point", zero),
+        ]
 
     def _read(self, tensor: str, reader: str) -> str:
-        """Name of a float form of a tensor; an int8 one gets a DequantizeLinear of its own for each reader."""
+        """Name of a float form of a tensor; a quantised one gets a DequantizeLinear of its own for each reader."""
         name = self._name(tensor)
         if self.quantized is None:
             return name
@@ -323,7 +346,7 @@ class _Backbone:
         if relu:
             self._add("Relu", [target], result)
         if self.quantized is not None:
-            self._quantize(result, name, self.quantized.activations[node.name])
+            self._quantize(result, node.name)
 
     def _window(self, node: Conv | DepthwiseConv) -> dict[str, object]:
         """Attributes of a Conv: explicit pads, which mean the same in every reader."""
@@ -351,13 +374,13 @@ class _Backbone:
         found = self.quantized.weights[node.name]
         bias_scale = np.float32(self.quantized.activations[node.input].scale) * found.scale
         parts = (
-            ("weight", arranged(found.weight), found.scale, np.int8),
-            ("bias", found.bias, bias_scale, np.int32),
+            ("weight", _unsigned(arranged(found.weight)), found.scale, 128),
+            ("bias", found.bias, bias_scale, 0),
         )
         out = []
-        for what, values, scale, dtype in parts:
-            whole = self._constant(f"{name}/{what}_{np.dtype(dtype).name}", values)
+        for what, values, scale, zero in parts:
+            whole = self._constant(f"{name}/{what}_quantized", values)
             scales = self._constant(f"{name}/{what}_scale", scale)
-            zeros = self._constant(f"{name}/{what}_zero_point", np.zeros(len(scale), dtype))
+            zeros = self._constant(f"{name}/{what}_zero_point", np.full(len(scale), zero, values.dtype))
             out.append(self._add("DequantizeLinear", [whole, scales, zeros], f"{name}/{what}", axis=0))
         return out

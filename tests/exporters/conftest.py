@@ -24,7 +24,7 @@ def conv_weight(rng: np.random.Generator, out: int, side: int, inputs: int) -> n
 
 
 def resnet(side: int = 96, stem: int = 16, widths=(24, 48, 80, 128), d: int = 256, seed: int = 0) -> Graph:
-    """The default backbone's shape: stem, basic blocks at stride 2 with 1x1 shortcuts, mean, projection, unit length."""
+    """The default backbone's shape: stem, basic blocks at stride 2 with 1x1 shortcuts, mean, projection, unit."""
     rng = np.random.default_rng(seed)
 
     def bias(out: int) -> np.ndarray:
