@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from t2m_runtime import engines
 from t2m_runtime.engines import EngineStatus, available_engines, load_engine
-from t2m_runtime.errors import InputError
+from t2m_runtime.errors import InputError, WorkError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8)
 
@@ -65,9 +65,31 @@ def test_wrong_names_and_numbers_are_refused(models):
 @pytest.mark.parametrize("kind", ["tflite", "onnx"])
 @pytest.mark.parametrize("data", [b"", b"\x1c\0\0\0TFL3", b"\x08\x08garbage", b"\x1c\0\0\0TFL3" + bytes(1000)])
 def test_broken_models_are_refused_in_one_line(kind, data):
-    with pytest.raises(InputError, match="cannot load the model") as caught:
+    with pytest.raises(InputError, match="the model") as caught:
         load_engine(kind, data)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", [1, 2, 4], ids=["operator_codes", "subgraphs", "buffers"])
+def test_a_tflite_with_a_missing_part_is_refused_and_does_not_crash(models, field):
+    data = bytearray(models.colour_tflite())
+    root = int.from_bytes(data[:4], "little")
+    table = root - int.from_bytes(data[root : root + 4], "little", signed=True)
+    data[table + 4 + 2 * field : table + 6 + 2 * field] = b"\0\0"
+    with pytest.raises(InputError, match="missing"):
+        load_engine("tflite", bytes(data))
+
+
+def test_a_tflite_with_text_that_is_not_utf8_is_refused(models):
+    data = models.colour_tflite().replace(b"features", b"f\xff\xffures")
+    with pytest.raises(InputError, match="cannot load"):
+        load_engine("tflite", data)
+
+
+def test_an_onnx_with_text_that_is_not_utf8_is_refused_without_printing(models, capfd):
+    with pytest.raises(InputError, match="cannot load"):
+        load_engine("onnx", models.colour_onnx(None).replace(b"features", b"f\xff\xffures"))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_models_with_another_input_or_output_are_refused(models):
@@ -91,6 +113,19 @@ def test_images_of_another_shape_are_refused(models, kind, shape):
     for image in (np.zeros(shape, np.uint8), IMAGE.astype(np.int8), IMAGE.tolist()):
         with pytest.raises(InputError, match="prepare"):
             engine.run(image)
+
+
+def test_outputs_that_are_not_as_many_as_promised_are_a_failure(models):
+    import onnx
+
+    model = onnx.load_from_string(models.colour_onnx(None, classes=4))
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "k"
+    with pytest.raises(InputError, match="expected float32"):
+        load_engine("onnx", model.SerializeToString())
+    engine = load_engine("onnx", models.colour_onnx(None, classes=4))
+    engine.n_outputs = 3
+    with pytest.raises(WorkError, match="promised"):
+        engine.run(IMAGE)
 
 
 @pytest.mark.parametrize("kind", ["tflite", "onnx"])

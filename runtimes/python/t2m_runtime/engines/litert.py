@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import struct
 import threading
 from typing import Any, BinaryIO, Iterator
 
@@ -16,6 +17,9 @@ from t2m_runtime.preparation import MAX_SIDE
 
 MAX_TENSOR_BYTES = 2**30
 """Most memory that a model's tensors may claim together."""
+
+# operator_codes, subgraphs and buffers of the schema's Model table.
+_MODEL_FIELDS = (1, 2, 4)
 
 _announcing = threading.Lock()
 _announced = False
@@ -40,20 +44,28 @@ class LiteRTEngine:
         options = {}
         if name == "litert-reference":
             options["experimental_op_resolver_type"] = package.OpResolverType.BUILTIN_REF
+        _check_root(model)
         try:
             with _without_announcement() if name != "litert-reference" else contextlib.nullcontext():
                 interpreter = package.Interpreter(model_content=model, num_threads=num_threads, **options)
+                # Everything that can be checked is checked before memory is claimed.
                 _check_claims(interpreter.get_tensor_details())
+                self._bind(interpreter.get_input_details(), interpreter.get_output_details())
                 interpreter.allocate_tensors()
         except InputError:
             raise
         except Exception as error:  # ValueError, RuntimeError, and what a package built for another numpy raises
             raise InputError(f"{name} {version} cannot load the model ({_one_line(error)}); make it again") from error
-        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        self._interpreter: Any = interpreter
+        self._lock = threading.Lock()
+
+    def _bind(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
+        """Checks the model's input and output, and remembers what run needs of them."""
         if len(inputs) != 1 or len(outputs) != 1:
             raise InputError(f"the model has {len(inputs)} inputs and {len(outputs)} outputs; expected one of each")
         shape, dtype = tuple(int(side) for side in inputs[0]["shape"]), np.dtype(inputs[0]["dtype"])
-        if dtype != np.uint8 or len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or max(shape) > MAX_SIDE:
+        fits = len(shape) == 4 and shape[0] == 1 and shape[3] == 3 and all(1 <= side <= MAX_SIDE for side in shape)
+        if dtype != np.uint8 or not fits:
             raise InputError(f"the model's input is {dtype} {shape}; expected uint8 (1, height, width, 3)")
         scores = tuple(int(side) for side in outputs[0]["shape"])
         if len(scores) != 2 or scores[0] != 1 or not 1 <= scores[1] <= MAX_LABELS:
@@ -64,8 +76,6 @@ class LiteRTEngine:
         self.height, self.width, self.n_outputs = shape[1], shape[2], scores[1]
         self._scale, self._zero_point = outputs[0]["quantization"]
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
-        self._interpreter: Any = interpreter
-        self._lock = threading.Lock()
 
     def run(self, image: np.ndarray) -> np.ndarray:
         """uint8 (1, height, width, 3) -> float32 (n_outputs,); integer outputs are dequantised.
@@ -86,6 +96,8 @@ class LiteRTEngine:
                 output = self._interpreter.get_tensor(self._output)
             except Exception as error:
                 raise WorkError(f"{self.name} {self.version} failed on the image ({_one_line(error)})") from error
+        if output.shape != (1, self.n_outputs):
+            raise WorkError(f"the model gave {output.shape} outputs and promised {(1, self.n_outputs)}; make it again")
         scores = output[0].astype(np.float32)
         if self._output_dtype == np.float32:
             return scores
@@ -95,6 +107,20 @@ class LiteRTEngine:
         """Gives the model's memory back; run raises InputError from then on."""
         with self._lock:
             self._interpreter = None
+
+
+def _check_root(model: bytes) -> None:
+    """Refuses a flatbuffer without operator codes, subgraphs or buffers: the library follows their null pointers."""
+    try:
+        (root,) = struct.unpack_from("<I", model, 0)
+        (back,) = struct.unpack_from("<i", model, root)
+        (size,) = struct.unpack_from("<H", model, root - back) if root >= back else (0,)
+        for field in _MODEL_FIELDS:
+            slot = 4 + 2 * field
+            if slot + 2 > size or struct.unpack_from("<H", model, root - back + slot) == (0,):
+                raise InputError("the model is broken (a part of it is missing); make it again")
+    except struct.error:
+        raise InputError("the model is broken or cut short; make it again") from None
 
 
 def _check_claims(tensors: list[dict[str, Any]]) -> None:

@@ -34,7 +34,8 @@ class OnnxRuntimeEngine:
         # What goes wrong comes back as an exception; the library would also print it.
         options.log_severity_level = _FATAL
         try:
-            session = package.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            # There is nothing to fall back to, and the library would print that it tries.
+            session = package.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
         except Exception as error:  # the package has its own exception classes, one for each status
             raise InputError(
                 f"onnxruntime {version} cannot load the model ({_one_line(error)}); make it again"
@@ -69,9 +70,12 @@ class OnnxRuntimeEngine:
         if session is None:
             raise InputError("the model was closed; load it again")
         try:
-            return session.run([self._output], {self._input: image})[0][0]
+            output = session.run([self._output], {self._input: image})[0]
         except Exception as error:
             raise WorkError(f"onnxruntime {self.version} failed on the image ({_one_line(error)})") from error
+        if output.shape != (1, self.n_outputs):
+            raise WorkError(f"the model gave {output.shape} outputs and promised {(1, self.n_outputs)}; make it again")
+        return output[0]
 
     def close(self) -> None:
         """Gives the model's memory back; run raises InputError from then on."""
