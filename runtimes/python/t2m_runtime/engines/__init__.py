@@ -11,6 +11,7 @@ An engine is an object with
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -104,7 +105,10 @@ def _status(name: str) -> EngineStatus:
 
 
 def _version(name: str, package: Any) -> str:
-    version = getattr(package, "__version__", None)
+    # The attribute first: importlib.metadata takes longer to import than a small model to load.
+    version = getattr(package, "__version__", None) or getattr(
+        sys.modules.get(package.__name__.split(".")[0]), "__version__", None
+    )
     if version is None:
         from importlib.metadata import PackageNotFoundError
         from importlib.metadata import version as installed
