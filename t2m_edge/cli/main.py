@@ -130,6 +130,9 @@ def _report(error: Exception) -> int:
         return (
             2 if isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)) else 1
         )
+    if isinstance(error, ModuleNotFoundError):
+        _print_error(f"the package {error.name!r} is not installed; t2m-edge doctor says how to get it")
+        return 2
     if isinstance(error, FloatingPointError):
         _print_error(str(error))
         return 1
@@ -138,7 +141,9 @@ def _report(error: Exception) -> int:
 
 
 def _print_error(text: str) -> None:
-    print("error: " + " ".join(text.split()), file=sys.stderr)
+    from t2m_edge.cli.output import printable
+
+    print("error: " + printable(" ".join(text.split())), file=sys.stderr)
 
 
 def _drop_stdout() -> None:

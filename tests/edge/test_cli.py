@@ -1,5 +1,6 @@
 """The command line as a whole: help, exit codes, one-line errors, interruption."""
 
+import io
 import json
 import os
 import re
@@ -88,6 +89,8 @@ def test_wrong_use_is_one_line_and_exit_code_2(arguments, said, capsys, monkeypa
         (WorkError("too far off"), 1, "too far off"),
         (FileNotFoundError(2, "No such file or directory", "x.txt"), 2, "x.txt: No such file or directory"),
         (OSError(28, "No space left on device", "x.tflite"), 1, "x.tflite: No space left on device"),
+        (InputError("bad \x1b[2J name"), 2, "bad ?[2J name"),
+        (ModuleNotFoundError("No module named 'numpy'", name="numpy"), 2, "the package 'numpy' is not installed"),
         (MemoryError(), 1, "out of memory"),
         (FloatingPointError("the loss is not finite"), 1, "the loss is not finite"),
         (ZeroDivisionError("division by zero"), 1, "unexpected ZeroDivisionError: division by zero"),
@@ -104,6 +107,24 @@ def test_errors_become_one_line_and_an_exit_code(error, code, said, capsys, monk
     err = capsys.readouterr().err
     assert err.startswith("error: " + said)
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("encoding, shown", [("ascii", "? ?"), ("utf-8", "\u732b ?")])
+def test_what_a_terminal_cannot_show_does_not_stop_a_table(encoding, shown, monkeypatch):
+    from t2m_edge.cli import output
+
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
+    output.say_table(["class", "score"], [["\u732b \x1b", "1.0"]])
+    sys.stdout.flush()
+    assert raw.getvalue().decode(encoding).splitlines()[1].split("  ")[0].strip() == shown
+
+
+def test_wide_characters_keep_columns_in_line(capsys):
+    from t2m_edge.cli.output import say_table
+
+    say_table(["a", "b"], [["\u732b", "1"], ["dog", "2"]])
+    assert capsys.readouterr().out == "a    b\n\u732b   1\ndog  2\n"
 
 
 def test_debug_shows_the_traceback():

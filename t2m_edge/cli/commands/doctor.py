@@ -110,11 +110,12 @@ def _engines() -> list[dict[str, Any]]:
 
 
 def _packs() -> list[dict[str, Any]]:
-    from t2m_edge.packs import load_pack
     from t2m_runtime.errors import InputError
 
     try:
+        from t2m_edge.packs import load_pack
+
         info = load_pack("default").info
-    except InputError as error:
+    except (InputError, ImportError) as error:
         return [{"name": "default", "version": None, "problem": str(error)}]
     return [{"name": info.name, "version": info.version, "problem": None}]
