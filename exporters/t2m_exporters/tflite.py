@@ -75,12 +75,10 @@ def append_head_tflite(backbone: bytes, head: Head | QuantizedHead, manifest: Ma
         InputError: head, backbone and manifest do not belong together, or the backbone's bytes are damaged.
     """
     existing = read_model(backbone)
-    if len(existing.inputs) != 1 or len(existing.outputs) != 1:
+    ends = existing.inputs + existing.outputs
+    if len(existing.inputs) != 1 or len(existing.outputs) != 1 or not all(0 <= i < len(existing.tensors) for i in ends):
         raise InputError("the backbone must have one input and one output; use the pack's own file")
-    try:
-        positions = existing.tensors[existing.inputs[0]], existing.tensors[existing.outputs[0]]
-    except IndexError as error:
-        raise InputError("the backbone is a damaged TFLite model; use the pack's own file") from error
+    positions = [existing.tensors[i] for i in ends]
     image, features = (read_tensor(backbone, position) for position in positions)
     check_fit(image, features, head, manifest, "tflite")
 
@@ -89,11 +87,12 @@ def append_head_tflite(backbone: bytes, head: Head | QuantizedHead, manifest: Ma
     writer = ModelWriter(_ROOM + weights, backbone)
     tensor = existing.outputs[0]
     tensor = _int8_head(writer, tensor, head) if isinstance(head, QuantizedHead) else _float_head(writer, tensor, head)
-    if manifest.output.scores == "softmax":
+    softmax = manifest.output.scores == "softmax"
+    if softmax:
         scores = writer.tensor(SCORES, (1, len(head.labels)), "float32")
         writer.operator("SOFTMAX", [tensor], scores, int8=False, options=((0, "Float32", 1.0),))
         tensor = scores
-    metadata = model_metadata(manifest.name, _description(head), *image.shape[1:3])
+    metadata = model_metadata(manifest.name, _description(head), *image.shape[1:3], softmax)
     model = writer.finish(
         (INPUT, existing.inputs[0]), (SCORES, tensor), _description(head), {METADATA_NAME: metadata}, SIGNATURE
     )

@@ -30,13 +30,14 @@ _REF = "UOffsetTRelative"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def model_metadata(name: str, description: str, height: int, width: int) -> bytes:
+def model_metadata(name: str, description: str, height: int, width: int, softmax: bool = True) -> bytes:
     """ModelMetadata of an image classifier whose normalisation is inside the graph.
 
     Args:
         name: name of the task.
         description: one line for people.
         height, width: of the input image.
+        softmax: whether the scores sum to 1; else they are logits.
 
     Returns:
         The flatbuffer: RGB image in, mean 0 and std 1 (that is: give it the raw bytes), labels.txt along the axis of
@@ -81,7 +82,7 @@ def model_metadata(name: str, description: str, height: int, width: int) -> byte
     scores = table(
         7,
         (_REF, 0, text("scores")),
-        (_REF, 1, text("One score a class; they sum to 1.")),
+        (_REF, 1, text("One score a class; they sum to 1." if softmax else "One logit a class.")),
         (_REF, 3, table(3, ("Uint8", 0, _FEATURE_PROPERTIES), (_REF, 1, table(0)))),
         (_REF, 6, one(labels)),
     )

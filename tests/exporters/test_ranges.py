@@ -47,7 +47,7 @@ def test_minmax_covers_everything_and_the_others_clip_an_outlier():
     x[0] = 30
     spans = {method: choose(histogram(x), method).scale for method in METHODS}
     assert spans["minmax"] == pytest.approx((x.max() - x.min()) / 255, rel=1e-3)
-    assert spans["percentile"] < spans["mse"] < spans["minmax"]
+    assert spans["percentile"] < spans["mse"] < spans["norm"] < spans["minmax"]
 
 
 def test_mse_has_the_least_squared_error():
