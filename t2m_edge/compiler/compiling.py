@@ -86,11 +86,10 @@ def compile(
     with _stage(stages, "write"):
         manifest = _manifest(loaded, task, target, precision, written)
         data = _append(target, loaded.backbone(target, precision), written, manifest)
-    with _stage(stages, "check"), _aside(path, data) as aside:
-        model_parity = _run(aside, target, loaded, head)
-        if not overwrite:
-            _check_output(path, overwrite)
-        os.replace(aside, path)
+    with _stage(stages, "check"):
+        model_parity = _run(data, loaded, head)
+    with _stage(stages, "save"):
+        _save(path, data, overwrite)
     return CompileReport(
         output=str(path),
         size_bytes=len(data),
@@ -143,11 +142,11 @@ def _append(target: str, backbone: bytes, head: Head | QuantizedHead, manifest: 
     return append_head_onnx(backbone, head, manifest)
 
 
-def _run(path: Path, target: str, pack: Pack, head: Head) -> ModelParity:
-    """Run the written file on a few probe images and compare with the float model, whose features the pack holds."""
+def _run(data: bytes, pack: Pack, head: Head) -> ModelParity:
+    """Run the artifact on a few probe images and compare with the float model, whose features the pack holds."""
     images = pack.probes.images[:PROBES]
     expected = softmax(head.logits(pack.probes.features[:PROBES]))
-    with Classifier.load(path) as classifier:
+    with Classifier.load(data) as classifier:
         scores = np.stack([classifier.scores(image) for image in images])
     error = np.abs(scores - expected)
     agreement = float(np.mean(scores.argmax(1) == expected.argmax(1)))
@@ -171,16 +170,16 @@ def _check_output(path: Path, overwrite: bool) -> None:
         raise InputError(f"the folder {path.parent} cannot be written to; choose another with -o")
 
 
-@contextmanager
-def _aside(path: Path, data: bytes) -> Iterator[Path]:
-    """``data`` in a file beside ``path``, gone afterwards unless it was moved."""
+def _save(path: Path, data: bytes, overwrite: bool) -> None:
+    """Write ``data`` to a file beside ``path`` and move it there: the file appears whole or not at all."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     aside = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         aside.chmod(0o666 & ~_umask())
-        yield aside
+        _check_output(path, overwrite)
+        os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
 
