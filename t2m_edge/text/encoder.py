@@ -94,8 +94,7 @@ class BagEncoder:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """float32 (len(texts), d_text), unit rows (a row of zeros for a text without any known token)."""
-        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        tokens = [[i for i in e.ids[: self.max_tokens] if i != self._unknown] for e in encodings]
+        tokens = [self._tokens(text) for text in texts]
         means = np.zeros((len(texts), self._table.shape[1]), np.float32)
         for row, ids in enumerate(tokens):
             if ids:
@@ -106,10 +105,17 @@ class BagEncoder:
         vectors[[not ids for ids in tokens]] = 0
         return vectors
 
+    def _tokens(self, text: str) -> list[int]:
+        # One by one: encode_batch starts threads, which costs more than it saves on a task's few texts.
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids[: self.max_tokens]
+        return [i for i in ids if i != self._unknown]
+
     def words(self, text: str) -> list[tuple[str, bool]]:
         """The words of a text in order, each with whether the encoder was taught it (see TaughtWords)."""
-        normalize = self._tokenizer.normalizer.normalize_str
-        return [(word, normalize(word).strip() in self._taught) for word in split_words(text)]
+        return [(word, self._normalized(word) in self._taught) for word in split_words(text)]
+
+    def _normalized(self, word: str) -> str:
+        return word.lower() if word.isascii() else self._tokenizer.normalizer.normalize_str(word).strip()
 
     def token_count(self, text: str) -> int:
         """Number of tokens of a text before any is cut off."""

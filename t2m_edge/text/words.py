@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -37,7 +38,7 @@ class TaughtWords:
     """
 
     def __init__(self, hashes: np.ndarray):
-        self._hashes = hashes
+        self._hashes = memoryview(np.ascontiguousarray(hashes, np.uint32))
 
     def __contains__(self, word: str) -> bool:
         """Whether the word (normalised as in training: lower case, no accents) is known."""
@@ -45,8 +46,8 @@ class TaughtWords:
 
     def _met(self, word: str) -> bool:
         value = word_hash(word)
-        place = int(np.searchsorted(self._hashes, value))
-        return place < len(self._hashes) and int(self._hashes[place]) == value
+        place = bisect_left(self._hashes, value)
+        return place < len(self._hashes) and self._hashes[place] == value
 
     def _derived(self, word: str) -> bool:
         return any(self._met(stem) for stem in _stems(word)) or any(

@@ -24,6 +24,7 @@ from t2m_edge.training.text_student import Bag, Schedule, TokenLists, quantized_
 from t2m_edge.training.text_targets import (
     ClipPredictor,
     JointTargets,
+    clip_texts,
     held_out_names,
     read_clip_rows,
     without_held_out,
@@ -110,7 +111,9 @@ def train_text(
     tokenizer = _tokenizer(work, synsets, model, kept, vocabulary, progress)
     vectors = teacher_vectors(corpus, minilm, work / "teacher", progress)
     rows = kept if kind == "strict" else all_rows
-    predictor = ClipPredictor(rows, lambda texts: teacher_vectors(texts, minilm, work / "teacher"))
+    names = clip_texts(all_rows)[0]
+    of_name = dict(zip(names, teacher_vectors(names, minilm, work / "teacher", progress)))
+    predictor = ClipPredictor(rows, lambda texts: np.stack([of_name[text] for text in texts]))
     sample = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:20_000])
     joint = JointTargets(predictor, vectors[sample], D_TEXT, clip_share)
     targets = joint(vectors).astype(np.float16)
