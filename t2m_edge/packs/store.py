@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,6 +15,8 @@ INDEX = "pack.json"
 MAX_FILES = 64
 MAX_FILE_BYTES = 256 * 2**20
 MAX_INDEX_BYTES = 2**20
+READ_ERRORS = (OSError, EOFError, KeyError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged zip or a missing file raises."""
 
 
 class PackStore:
@@ -32,7 +35,7 @@ class PackStore:
         if not path.is_dir():
             try:
                 self._zip = zipfile.ZipFile(path)
-            except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            except READ_ERRORS as error:
                 raise InputError(f"{path} is not a pack ({error}); give a pack folder or a .t2mpack file") from None
         raw = self._raw(INDEX, MAX_INDEX_BYTES)
         self.sha256 = hashlib.sha256(raw).hexdigest()
@@ -77,6 +80,6 @@ class PackStore:
                     return file.read(most + 1)
             with self._zip.open(name) as file:
                 return file.read(most + 1)
-        except (OSError, KeyError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+        except READ_ERRORS as error:
             what = "the file is missing" if isinstance(error, (KeyError, FileNotFoundError)) else str(error)
             raise InputError(f"{self.path}: cannot read {name} ({what}); get the pack again") from None
