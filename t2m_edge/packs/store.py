@@ -15,7 +15,7 @@ INDEX = "pack.json"
 MAX_FILES = 64
 MAX_FILE_BYTES = 256 * 2**20
 MAX_INDEX_BYTES = 2**20
-READ_ERRORS = (OSError, EOFError, KeyError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+READ_ERRORS = (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What reading a damaged zip or a missing file raises."""
 
 

@@ -25,6 +25,7 @@ from t2m_edge.backbones.resnet import INPUT_SIDE, POOLED, ResNet, normalise
 from t2m_edge.training.datasets import ImageSet, load_images
 from t2m_edge.training.splits import DATASETS, class_split
 
+CHECKPOINT_STEPS = 500
 REPEATS = {"cifar100": 1, "tiny_imagenet": 1, "grocery": 4}
 
 
@@ -162,7 +163,7 @@ def train_backbone(recipe: BackboneRecipe, shared: Path, cache: Path, output: Pa
                 file=sys.stderr,
                 flush=True,
             )
-        if (step + 1) % 1000 == 0 or step + 1 == recipe.steps:
+        if (step + 1) % CHECKPOINT_STEPS == 0 or step + 1 == recipe.steps:
             state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
             torch.save(state, resume.with_suffix(".part"))
             resume.with_suffix(".part").replace(resume)
