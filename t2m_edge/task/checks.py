@@ -14,12 +14,19 @@ from t2m_runtime.errors import InputError
 NEAR_IDENTICAL = 0.9
 """Two descriptions are near-identical when their words' Jaccard index is at least this."""
 
+MAX_PROPOSALS = 50
+"""Classes whose line is written anew in a warning; the others are counted."""
+MAX_NEGATIONS = 8
+"""Negations of one text that a proposal moves; a text with more is better written by hand."""
+
 _WORD = re.compile(r"\w+")
 _NEGATION = re.compile(r"\b(?:not|no|without|never)\b", re.IGNORECASE)
-_CLAUSE_END = re.compile(r"[,.;:!?()]|\b(?:but|though|although|however)\b", re.IGNORECASE)
+_CLAUSE_END = re.compile(r"[,.;:!?()]|\b(?:but|though|although|however|not|no|without|never)\b", re.IGNORECASE)
+_EMPTY_BRACKETS = re.compile(r"\s*\(\W*\)")
 _LEAD = re.compile(r"^(?:(?:any|a|an|the|at all|visible|have|has|having|with|be|been|of)\s+)+", re.IGNORECASE)
 _TAIL = re.compile(
-    r"(?:[\s,]+(?:and|but|that|which|it|they|with|has|have|had|having|is|are|was|were|be|does|do|did|can|a|an|the))+$",
+    r"(?:[\s,]+(?:and|or|nor|but|at all|that|which|it|they|with|has|have|had|having"
+    r"|is|are|was|were|be|does|do|did|can|a|an|the))+$",
     re.IGNORECASE,
 )
 
@@ -68,13 +75,18 @@ def _place(description: ClassDescription, source: str) -> str:
 
 
 def _negation_warnings(classes: Sequence[ClassDescription], source: str) -> Iterator[str]:
-    for item in classes:
-        words = [match[0] for text in item.texts if (match := _NEGATION.search(text))]
-        if words:
-            yield (
-                f"{_place(item, source)}: a text of {quoted(item.name)} says '{words[0]}', which the text encoder "
-                f"does not understand; write: {_rewritten(item)}"
-            )
+    found = [
+        (item, match[0])
+        for item in classes
+        if (match := next(filter(None, map(_NEGATION.search, item.texts)), None)) is not None
+    ]
+    for item, word in found[:MAX_PROPOSALS]:
+        yield (
+            f"{_place(item, source)}: a text of {quoted(item.name)} says '{word}', which the text encoder "
+            f"does not understand; write: {_rewritten(item)}"
+        )
+    if len(found) > MAX_PROPOSALS:
+        yield f"{source}: {len(found) - MAX_PROPOSALS} more classes have texts with not, no, without or never"
 
 
 def _rewritten(item: ClassDescription) -> str:
@@ -94,15 +106,18 @@ def _rewritten(item: ClassDescription) -> str:
 def split_negation(text: str) -> tuple[str, list[str]]:
     """("a horse without stripes") -> ("a horse", ["stripes"]); a rule of thumb for the warning's proposal."""
     negatives = []
-    while match := _NEGATION.search(text):
+    for _ in range(MAX_NEGATIONS):
+        match = _NEGATION.search(text)
+        if match is None:
+            break
         end = _CLAUSE_END.search(text, match.end())
         stop = end.start() if end else len(text)
-        negative = _LEAD.sub("", text[match.end() : stop].strip())
+        negative = _LEAD.sub("", _TAIL.sub("", " " + text[match.end() : stop].strip()).strip())
         before = _TAIL.sub("", " " + text[: match.start()].rstrip(" ,")).strip(" ,;")
         after = text[stop:].strip(" ,;.")
         after = re.sub(r"^(?:and|but)\s+", "", after, flags=re.IGNORECASE)
         negatives += [part for part in re.split(r"\s+(?:or|nor)\s+", negative) if part and not _NEGATION.search(part)]
-        text = ", ".join(part for part in (before, after) if part)
+        text = _EMPTY_BRACKETS.sub("", ", ".join(part for part in (before, after) if part))
     return text, negatives
 
 

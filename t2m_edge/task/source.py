@@ -55,6 +55,8 @@ def read_bytes(path: Path) -> bytes:
             )
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; give the path of a descriptions file") from None
     except (OSError, ValueError) as error:

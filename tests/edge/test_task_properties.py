@@ -16,6 +16,7 @@ from t2m_edge.task import (
     parse_yaml,
     read_task,
 )
+from t2m_edge.task.checks import split_negation
 from t2m_edge.task.description import RESERVED
 from t2m_edge.task.source import clean
 from t2m_runtime.errors import InputError
@@ -81,6 +82,17 @@ def test_no_text_raises_anything_but_an_input_error(form, text):
         assert len(str(error).splitlines()) == 1
     else:
         assert len(task.classes) >= 2
+
+
+@given(
+    st.lists(
+        st.sampled_from(["no", "not a", "without", "never", "a", "dog", ",", "(", ")", "and", " "]), max_size=8
+    ).map(" ".join)
+)
+def test_a_text_freed_of_its_negations_has_none(text):
+    positive, negatives = split_negation(text)
+    assert split_negation(positive) == (positive, [])
+    assert all(split_negation(negative) == (negative, []) for negative in negatives)
 
 
 @pytest.mark.parametrize("form", FORMS)
