@@ -22,6 +22,9 @@ COMMANDS = {
     "doctor": "what is installed, what is missing and how to get it",
 }
 
+THREADED = ("train", "pack")
+"""Commands whose matrix products are large enough for several threads."""
+
 HELP = """\
 Usage: t2m-edge COMMAND ...
 
@@ -94,6 +97,9 @@ def _dispatch(arguments: list[str]) -> int:
         from t2m_edge.cli.choices import one_of
 
         one_of("the command", name, tuple(COMMANDS))
+    if name not in THREADED:
+        # One thread for numpy's matrix products: they are small here, and threads cost more than they bring.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import typer.main
 
     module = import_module(f"t2m_edge.cli.commands.{name}")

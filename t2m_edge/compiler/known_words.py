@@ -17,7 +17,7 @@ def check_words(task: Task, encoder: TextEncoder) -> list[str]:
     for description in task.classes:
         words = [pair for text in _texts(description) for pair in encoder.words(text)]
         unknown = list(dict.fromkeys(word for word, known in words if not known))
-        where = f"{task.source}:{description.line}: " if description.line else ""
+        where = f"{task.source}, line {description.line}: " if description.line else ""
         shown = ", ".join(repr(w) for w in unknown[:8]) + (" ..." if len(unknown) > 8 else "")
         if words and len(unknown) and not any(known for _, known in words):
             raise InputError(

@@ -117,7 +117,7 @@ def test_a_class_of_unknown_words_is_an_error_that_names_them(tiny_pack, tmp_pat
     path.write_text("cat: fur\nXJ-4471: qwrtz\n")
     with pytest.raises(InputError, match="qwrtz") as error:
         t2m_edge.compile(path, tmp_path / "m.tflite", pack=tiny_pack)
-    assert "codes.txt:2" in str(error.value)
+    assert "codes.txt, line 2" in str(error.value)
 
 
 def test_a_class_of_mostly_unknown_words_is_a_warning(tiny_pack, tmp_path) -> None:

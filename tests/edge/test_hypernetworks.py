@@ -63,7 +63,9 @@ def test_permuting_the_classes_permutes_the_logits(name: str, k: int, seed: int)
     order = rng.permutation(k)
     for logits in (lambda c: torch_logits(model, c, features), lambda c: onnx_logits(session, c, features)):
         straight = logits(classes)
-        np.testing.assert_allclose(logits(classes[order]), straight[:, order], atol=1e-5 * max(1, np.abs(straight).max()))
+        np.testing.assert_allclose(
+            logits(classes[order]), straight[:, order], atol=1e-5 * max(1, np.abs(straight).max())
+        )
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -1,0 +1,189 @@
+"""Accuracy of strict packs on unseen classes: ``python -m t2m_edge.evaluation.zero_shot --packs DIR --shared DIR``.
+
+For each split: the pack ``DIR/strict-S`` compiles the split's unseen classes to an int8 ``.tflite``, which classifies all
+their test images through ``t2m_runtime``. On the same int8 features and the same text vectors, the two strongest
+closed-form baselines (W, L) are fitted on the split's seen classes, their strengths tuned on pseudo-unseen classes inside
+the seen ones. The backbone has seen those pseudo-unseen classes, so tuned strengths lean to what suits seen classes: for
+all methods alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from t2m_edge.compiler import compile
+from t2m_edge.evaluation.linear import FITS, SeenClasses, tune
+from t2m_edge.evaluation.metrics import drawn_tasks_accuracy, per_class_accuracy
+from t2m_edge.hypernetworks.class_vectors import TextCentres, class_vectors
+from t2m_edge.packs import Pack, load_pack
+from t2m_edge.task import ClassDescription, Task
+from t2m_edge.training.datasets import ImageSet, load_images
+from t2m_edge.training.features import FeatureSet, int8_features, prepared, some_of_each
+from t2m_edge.training.head import HeadRecipe, text_centres, train_head
+from t2m_edge.training.packing import training_set
+from t2m_edge.training.splits import class_split
+from t2m_edge.training.texts import ClassTexts, class_texts
+from t2m_exporters.quantize import quantize_head
+from t2m_runtime import Classifier, Head, Layer
+
+CONDITIONS = ("descriptions", "name")
+INNER_SPLITS = 4
+TRAIN_IMAGES = 200
+
+
+def described(names: tuple[str, ...], texts: dict[str, ClassTexts], condition: str) -> list[ClassDescription]:
+    """The classes as a user would give them in a condition: "descriptions" (all of them) or "name" alone."""
+    return [
+        ClassDescription(texts[c].name, texts[c].descriptions if condition == "descriptions" else ()) for c in names
+    ]
+
+
+def vectors(pack: Pack, classes: list[ClassDescription]) -> np.ndarray:
+    """Class vectors of descriptions, as compile makes them: float32 (k, 2 d_text)."""
+    encode, centres = pack.text_encoder.encode, pack.centres
+    labels = [c.name for c in classes]
+    return class_vectors(encode, centres, labels, [c.texts for c in classes], [c.negatives for c in classes])
+
+
+def artifact_scores(pack: Pack, classes: list[ClassDescription], images: ImageSet) -> np.ndarray:
+    """Scores float32 (n, k) of the compiled int8 ``.tflite`` for every image."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        compile(Task("unseen", tuple(classes)), path, pack=pack)
+        with Classifier.load(path) as classifier:
+            return np.stack([classifier.scores(image) for image in prepared(images.images)])
+
+
+def head_logits(pack: Pack, head: Head, features: FeatureSet) -> np.ndarray:
+    """Logits of a head, quantised as compile does it, on int8 features."""
+    info = pack.info
+    return quantize_head(head, pack.bank.features, info.scale, info.zero_point).logits(features.features)
+
+
+def cached_features(pack: Pack, images: ImageSet, part: str, cache: Path) -> FeatureSet:
+    """int8 features of a data set, kept in ``cache`` under the backbone's hash."""
+    path = cache / f"{images.name}-{part}-{pack.backbone_sha256('tflite', 'int8')[:16]}-{len(images.labels)}.npy"
+    if path.exists():
+        return FeatureSet(images.name, np.load(path), images.labels, images.classes, pack.info.scale)
+    found = int8_features(pack.backbone("tflite", "int8"), images)
+    np.save(path, found.features)
+    return found
+
+
+def inner_splits(classes: int, seed: int) -> list[np.ndarray]:
+    """Pseudo-unseen class numbers: a quarter of the seen classes, drawn several times."""
+    rng = np.random.default_rng(seed)
+    return [np.sort(rng.permutation(classes)[: classes // 4]) for _ in range(INNER_SPLITS)]
+
+
+def study_split(pack: Pack, number: int, dataset: str, shared: Path, cache: Path) -> dict[str, dict[str, list[float]]]:
+    """{condition: {method: [20-way, 5-way, 2-way]}} in percent, for the unseen classes of one split and data set."""
+    split, texts = class_split(shared, str(number)), class_texts(shared)[dataset]
+    train = load_images(shared, cache, dataset, "train").only(split.seen[dataset])
+    rows = some_of_each(train.labels, TRAIN_IMAGES)
+    train = ImageSet(dataset, train.images[rows], train.labels[rows], train.classes)
+    test = load_images(shared, cache, dataset, "test").only(split.unseen[dataset])
+    seen, unseen = (
+        cached_features(pack, train, f"train{number}", cache),
+        cached_features(pack, test, f"test{number}", cache),
+    )
+    half = pack.text_encoder.d_text
+    out: dict[str, dict[str, list[float]]] = {}
+    for condition in CONDITIONS:
+        classes = described(test.classes, texts, condition)
+        z = vectors(pack, classes)
+        z_seen = vectors(pack, described(train.classes, texts, condition))[:, :half]
+        logits = {"hypernetwork": head_logits(pack, pack.head(tuple(c.name for c in classes), z), unseen)}
+        data = SeenClasses(seen.real, seen.labels, z_seen)
+        for method, fit in FITS.items():
+            strengths = tune(method, data, inner_splits(len(train.classes), number))
+            logits[method] = fit(data, *strengths)(unseen.real, z[:, :half])
+        found = {m: accuracies(v, test.labels) for m, v in logits.items()}
+        artifact = artifact_scores(pack, classes, test)
+        found["artifact"] = [100 * per_class_accuracy(artifact, test.labels), *found["hypernetwork"][1:]]
+        out[condition] = found
+    return out
+
+
+def accuracies(logits: np.ndarray, labels: np.ndarray) -> list[float]:
+    """Mean per-class top-1 in percent: over all classes, over 200 drawn 5-way tasks, over all pairs."""
+    ways = (per_class_accuracy(logits, labels), *(drawn_tasks_accuracy(logits, labels, w) for w in (5, 2)))
+    return [100 * w for w in ways]
+
+
+def set_context(pack: Pack, number: int, shared: Path, cache: Path, recipe: HeadRecipe) -> dict[str, dict[str, float]]:
+    """20-way accuracy on CIFAR-100's unseen classes of the same network with and without mixing of the classes."""
+    split, texts = class_split(shared, str(number)), class_texts(shared)
+    sets = []
+    for dataset in split.seen:
+        train = load_images(shared, cache, dataset, "train").only(split.seen[dataset])
+        rows = some_of_each(train.labels, TRAIN_IMAGES)
+        train = ImageSet(dataset, train.images[rows], train.labels[rows], train.classes)
+        sets.append(training_set(cached_features(pack, train, f"train{number}", cache), shared, pack.text_encoder, 1.0))
+    centres: TextCentres = text_centres(sets)
+    test = load_images(shared, cache, "cifar100", "test").only(split.unseen["cifar100"])
+    unseen = cached_features(pack, test, f"test{number}", cache)
+    out: dict[str, dict[str, float]] = {}
+    import torch
+
+    for mixing in (False, True):
+        model = train_head(sets, replace(recipe, mixing=mixing), centres, None)
+        for condition in CONDITIONS:
+            z = vectors(pack, described(test.classes, texts["cifar100"], condition))
+            with torch.inference_mode():
+                tensors = model(torch.from_numpy(z))
+            head = Head(test.classes, (Layer(tensors.weight.numpy(), tensors.bias.numpy()),))
+            found = 100 * per_class_accuracy(head_logits(pack, head, unseen), test.labels)
+            out.setdefault(condition, {})["with set context" if mixing else "without"] = found
+    return out
+
+
+def table(results: list[dict[str, dict[str, list[float]]]]) -> str:
+    """Markdown: mean and standard deviation over the splits, and paired differences to the hypernetwork with their SEM."""
+    lines = [
+        "| condition | method | 20-way | 5-way | 2-way | hypernetwork minus this, 20-way (SEM) |",
+        "|---|---|---|---|---|---|",
+    ]
+    for condition in results[0]:
+        ours = np.array([r[condition]["hypernetwork"] for r in results])
+        for method in results[0][condition]:
+            values = np.array([r[condition][method] for r in results])
+            cells = [f"{m:.1f} ± {s:.1f}" for m, s in zip(values.mean(0), values.std(0, ddof=min(1, len(values) - 1)))]
+            difference = (ours - values)[:, 0]
+            sem = difference.std(ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else float("nan")
+            last = "" if method in ("hypernetwork", "artifact") else f"{difference.mean():+.1f} ({sem:.1f})"
+            lines.append(f"| {condition} | {method} | {' | '.join(cells)} | {last} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--packs", type=Path, required=True, help="folder with strict-0 to strict-4")
+    parser.add_argument("--shared", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--splits", default="0,1,2,3,4")
+    parser.add_argument("--datasets", default="cifar100,grocery,tiny_imagenet")
+    parser.add_argument("--json", type=Path, help="write all figures here")
+    args = parser.parse_args()
+    everything: dict[str, list] = {}
+    for dataset in args.datasets.split(","):
+        for number in map(int, args.splits.split(",")):
+            print(f"{dataset}, split {number}", file=sys.stderr, flush=True)
+            pack = load_pack(args.packs / f"strict-{number}")
+            everything.setdefault(dataset, []).append(study_split(pack, number, dataset, args.shared, args.cache))
+        ways = len(class_split(args.shared, "0").unseen[dataset])
+        print(f"\n{dataset}: {ways} unseen classes (chance {100 / ways:.0f}, 20 and 50 %)\n")
+        print(table(everything[dataset]))
+    if args.json:
+        args.json.write_text(json.dumps(everything, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
