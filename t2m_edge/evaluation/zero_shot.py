@@ -1,10 +1,10 @@
 """Accuracy of strict packs on unseen classes: ``python -m t2m_edge.evaluation.zero_shot --packs DIR --shared DIR``.
 
-For each split: the pack ``DIR/strict-S`` compiles the split's unseen classes to an int8 ``.tflite``, which classifies all
-their test images through ``t2m_runtime``. On the same int8 features and the same text vectors, the two strongest
-closed-form baselines (W, L) are fitted on the split's seen classes, their strengths tuned on pseudo-unseen classes inside
-the seen ones. The backbone has seen those pseudo-unseen classes, so tuned strengths lean to what suits seen classes: for
-all methods alike.
+For each split: the pack ``DIR/strict-S`` compiles the split's unseen classes to an int8 ``.tflite``, which classifies
+all their test images through ``t2m_runtime``. On the same int8 features and the same text vectors, the two strongest
+closed-form baselines (W, L) are fitted on the split's seen classes, their strengths tuned on pseudo-unseen classes
+inside the seen ones. The backbone has seen those pseudo-unseen classes, so tuned strengths lean to what suits seen
+classes: for all methods alike.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def set_context(pack: Pack, number: int, shared: Path, cache: Path, recipe: Head
 
 
 def table(results: list[dict[str, dict[str, list[float]]]]) -> str:
-    """Markdown: mean and standard deviation over the splits, and paired differences to the hypernetwork with their SEM."""
+    """Markdown: mean and standard deviation over the splits, paired differences to the hypernetwork with their SEM."""
     lines = [
         "| condition | method | 20-way | 5-way | 2-way | hypernetwork minus this, 20-way (SEM) |",
         "|---|---|---|---|---|---|",

@@ -20,10 +20,50 @@ from t2m_exporters.quantize import quantize_graph
 from t2m_exporters.tflite import write_backbone_tflite
 
 SIDE, D_TEXT, FEATURES = 32, 24, 16
-WORDS = (
-    "a an the of with and in on photo animal horse zebra moose cat dog bird fish fruit apple pear banana red green "
-    "blue yellow black white stripes antlers large small round long tail fur wings stem like deer hooves mane broad"
-).split()
+WORDS = [
+    "a",
+    "an",
+    "the",
+    "of",
+    "with",
+    "and",
+    "in",
+    "on",
+    "photo",
+    "animal",
+    "horse",
+    "zebra",
+    "moose",
+    "cat",
+    "dog",
+    "bird",
+    "fish",
+    "fruit",
+    "apple",
+    "pear",
+    "banana",
+    "red",
+    "green",
+    "blue",
+    "yellow",
+    "black",
+    "white",
+    "stripes",
+    "antlers",
+    "large",
+    "small",
+    "round",
+    "long",
+    "tail",
+    "fur",
+    "wings",
+    "stem",
+    "like",
+    "deer",
+    "hooves",
+    "mane",
+    "broad",
+]
 
 
 def random_text_encoder() -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import zipfile
@@ -123,10 +124,8 @@ def test_a_damaged_zip_is_an_input_error_or_the_same_pack(
     data[int(place * len(data))] = value
     damaged = tmp_path / "damaged.t2mpack"
     damaged.write_bytes(data)
-    try:
+    with contextlib.suppress(InputError):
         load_pack(damaged).verify()
-    except InputError:
-        pass
 
 
 def test_a_zip_bomb_is_cut_at_the_claimed_size(tmp_path: Path) -> None:
