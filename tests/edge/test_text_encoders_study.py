@@ -1,6 +1,3 @@
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -14,8 +11,6 @@ from t2m_edge.evaluation.text_encoders import (
     transformed,
 )
 from t2m_edge.training.head import HeadRecipe
-
-SHARED = Path(os.environ.get("T2M_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
 
 
 @pytest.fixture
@@ -56,11 +51,12 @@ def test_conditions_are_the_mean_the_name_and_single_texts(toy):
 
 
 @pytest.mark.shared
-@pytest.mark.skipif(not SHARED.is_dir(), reason="no data folder")
 @pytest.mark.slow
-def test_a_study_of_easy_classes_is_far_above_chance(toy):
+def test_a_study_of_easy_classes_is_far_above_chance(toy, shared_data):
     found, train, test = toy
-    results = study_encoder(found, SHARED, train, test, seeds=1, recipe=HeadRecipe(steps=60, tasks=4, members=1))
+    results = study_encoder(
+        found, shared_data.parent, train, test, seeds=1, recipe=HeadRecipe(steps=60, tasks=4, members=1)
+    )
     assert set(results) == {"L D", "L N", "L 1", "H D", "H N", "H 1"}
     assert np.mean(results["L D"]) > 50 and np.mean(results["H D"]) > 30
 

@@ -1,6 +1,3 @@
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -16,8 +13,6 @@ from t2m_edge.training.text_targets import (
     without_held_out,
 )
 from t2m_runtime.errors import InputError
-
-DATA = Path(os.environ.get("T2M_SHARED", Path(__file__).resolve().parents[2].parent / "shared")) / "data"
 
 
 def unit(values):
@@ -96,9 +91,8 @@ def test_a_folder_without_the_clip_tables_says_what_to_pass(tmp_path):
 
 
 @pytest.mark.shared
-@pytest.mark.skipif(not DATA.is_dir(), reason="no data folder")
-def test_the_strict_rows_hold_no_class_name_of_the_image_sets():
-    rows, held_out = read_clip_rows(DATA), held_out_names(DATA)
+def test_the_strict_rows_hold_no_class_name_of_the_image_sets(shared_data):
+    rows, held_out = read_clip_rows(shared_data), held_out_names(shared_data)
     kept = without_held_out(rows, held_out)
     assert len(rows) == 2148 and 1500 < len(kept) < 1750
     assert {"maple tree", "bullfrog", "zucchini"} <= held_out
