@@ -54,7 +54,7 @@ def train_text(
     work: str | Path,
     kind: str = "release",
     lines: int = 300_000,
-    width: int = 128,
+    width: int = 96,
     vocabulary: int = 24_000,
     clip_share: float = 0.5,
     schedule: Schedule | None = None,
