@@ -145,6 +145,7 @@ def train_text(
         "max_tokens": MAX_TOKENS,
         "licence": "Apache-2.0",
         "provenance": {
+            "command": command_line(settings, threads),
             "settings": settings,
             "threads": threads,
             "teacher": minilm.id,
@@ -169,6 +170,12 @@ def train_text(
         f"{len(test_rows)} held-out lines (int8), {time.perf_counter() - started:.0f} s"
     )
     return info
+
+
+def command_line(settings: dict, threads: int) -> str:
+    """The command that makes an encoder of these settings, but for the folders (a schedule is in the settings)."""
+    flags = {name: settings[name] for name in ("kind", "lines", "width", "seed")} | {"threads": threads}
+    return " ".join(["t2m-edge train text", *(f"--{name} {value}" for name, value in flags.items())])
 
 
 def _tokenizer(work: Path, synsets, model: Path, rows, vocabulary: int, progress) -> Tokenizer:
