@@ -36,7 +36,7 @@ class SentenceTower:
                 f"sentence-transformers cannot load {model!r}: {reason}; give a folder or a name"
             ) from None
         self.id = f"sentence-transformers/{model}@{revision or 'unpinned'}"
-        self.d_text = int(self._model.get_sentence_embedding_dimension())
+        self.d_text = self.encode(["a photo"]).shape[1]
         self.max_tokens = int(self._model.max_seq_length)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
