@@ -20,7 +20,7 @@ class FeatureTransform:
         return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
-def fit_transform(pooled: np.ndarray, labels: np.ndarray, size: int, whitening: float = 0.5) -> FeatureTransform:
+def fit_transform(pooled: np.ndarray, labels: np.ndarray, size: int, whitening: float = 0.25) -> FeatureTransform:
     """Centre on the mean of the class means and project on the ``size`` strongest directions of all images.
 
     Args:

@@ -70,14 +70,33 @@ def fit_rows(seen: SeenClasses, text_strength: float, image_strength: float) -> 
     return scores
 
 
-def fit_prototypes(seen: SeenClasses, text_strength: float, shrinkage: float) -> Scores:
-    """L: ridge from text vectors to class means p; score f'S^-1 p - p'S^-1 p / 2, S the shrunk covariance."""
-    prototypes = class_means(seen)
+def inverse_covariance(seen: SeenClasses, prototypes: np.ndarray, shrinkage: float) -> np.ndarray:
+    """Inverse of the covariance within classes, shrunk to a multiple of the identity: float64 (d, d)."""
     x = seen.features - prototypes[seen.labels]
     covariance = x.T @ x / len(x)
     shrink = shrinkage / (1 + shrinkage)
     covariance = (1 - shrink) * covariance + shrink * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-    inverse = np.linalg.inv(covariance)
+    return np.linalg.inv(covariance)
+
+
+def prototype_rows(seen: SeenClasses, text_strength: float, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
+    """L without its bias term as an affine map of the text vector to a row: row = text @ weight + bias.
+
+    Returns weight float64 (d_text, d) and bias (d,), scaled so that the seen classes' rows have mean length 1.
+    """
+    prototypes = class_means(seen)
+    inverse = inverse_covariance(seen, prototypes, shrinkage)
+    centre, offset = seen.texts.mean(0), prototypes.mean(0)
+    weight = ridge(seen.texts - centre, prototypes - offset, text_strength) @ inverse
+    bias = offset @ inverse - centre @ weight
+    length = np.linalg.norm(seen.texts @ weight + bias, axis=1).mean()
+    return weight / length, bias / length
+
+
+def fit_prototypes(seen: SeenClasses, text_strength: float, shrinkage: float) -> Scores:
+    """L: ridge from text vectors to class means p; score f'S^-1 p - p'S^-1 p / 2, S the shrunk covariance."""
+    prototypes = class_means(seen)
+    inverse = inverse_covariance(seen, prototypes, shrinkage)
     centre, offset = seen.texts.mean(0), prototypes.mean(0)
     weights = ridge(seen.texts - centre, prototypes - offset, text_strength)
 

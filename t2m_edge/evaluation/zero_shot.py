@@ -25,9 +25,9 @@ from t2m_edge.hypernetworks.class_vectors import TextCentres, class_vectors
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.task import ClassDescription, Task
 from t2m_edge.training.datasets import ImageSet, load_images
-from t2m_edge.training.features import FeatureSet, int8_features, prepared, some_of_each
+from t2m_edge.training.features import FeatureSet, int8_features, prepared
 from t2m_edge.training.head import HeadRecipe, text_centres, train_head
-from t2m_edge.training.packing import training_set
+from t2m_edge.training.packing import head_images, training_sets
 from t2m_edge.training.splits import class_split
 from t2m_edge.training.texts import ClassTexts, class_texts
 from t2m_exporters.quantize import quantize_head
@@ -35,7 +35,6 @@ from t2m_runtime import Classifier, Head, Layer
 
 CONDITIONS = ("descriptions", "name")
 INNER_SPLITS = 4
-TRAIN_IMAGES = 200
 
 
 def described(names: tuple[str, ...], texts: dict[str, ClassTexts], condition: str) -> list[ClassDescription]:
@@ -87,8 +86,7 @@ def study_split(pack: Pack, number: int, dataset: str, shared: Path, cache: Path
     """{condition: {method: [20-way, 5-way, 2-way]}} in percent, for the unseen classes of one split and data set."""
     split, texts = class_split(shared, str(number)), class_texts(shared)[dataset]
     train = load_images(shared, cache, dataset, "train").only(split.seen[dataset])
-    rows = some_of_each(train.labels, TRAIN_IMAGES)
-    train = ImageSet(dataset, train.images[rows], train.labels[rows], train.classes)
+    train = head_images(train, pack.info.provenance["pack"]["train_images"], shared, cache)
     test = load_images(shared, cache, dataset, "test").only(split.unseen[dataset])
     seen, unseen = (
         cached_features(pack, train, f"train{number}", cache),
@@ -121,12 +119,9 @@ def accuracies(logits: np.ndarray, labels: np.ndarray) -> list[float]:
 def set_context(pack: Pack, number: int, shared: Path, cache: Path, recipe: HeadRecipe) -> dict[str, dict[str, float]]:
     """20-way accuracy on CIFAR-100's unseen classes of the same network with and without mixing of the classes."""
     split, texts = class_split(shared, str(number)), class_texts(shared)
-    sets = []
-    for dataset in split.seen:
-        train = load_images(shared, cache, dataset, "train").only(split.seen[dataset])
-        rows = some_of_each(train.labels, TRAIN_IMAGES)
-        train = ImageSet(dataset, train.images[rows], train.labels[rows], train.classes)
-        sets.append(training_set(cached_features(pack, train, f"train{number}", cache), shared, pack.text_encoder, 1.0))
+    facts = pack.info.provenance["pack"]
+    int8, encoder = pack.backbone("tflite", "int8"), pack.text_encoder
+    sets = training_sets(int8, split, shared, cache, encoder, facts["train_images"], facts["weights"])
     centres: TextCentres = text_centres(sets)
     test = load_images(shared, cache, "cifar100", "test").only(split.unseen["cifar100"])
     unseen = cached_features(pack, test, f"test{number}", cache)
@@ -171,7 +166,14 @@ def main() -> None:
     parser.add_argument("--splits", default="0,1,2,3,4")
     parser.add_argument("--datasets", default="cifar100,grocery,tiny_imagenet")
     parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--set-context", action="store_true", help="instead, train with and without set context")
     args = parser.parse_args()
+    if args.set_context:
+        for number in map(int, args.splits.split(",")):
+            pack = load_pack(args.packs / f"strict-{number}")
+            recipe = HeadRecipe(**{**pack.info.provenance["pack"]["head"], "ways": (5, 60)})
+            print(number, json.dumps(set_context(pack, number, args.shared, args.cache, recipe)), flush=True)
+        return
     everything: dict[str, list] = {}
     for dataset in args.datasets.split(","):
         for number in map(int, args.splits.split(",")):

@@ -24,6 +24,7 @@ class HypernetworkConfig:
     mixing: whether a class sees the mean of the others. members: networks averaged into one head.
     cosine: rows of unit length times a learned temperature and no bias; False is the published plain form.
     reduction: "mean", or "sum" as published (invariant layers only).
+    skip: rows are a linear map of the class vector plus what the body adds; the map starts from a closed form.
     """
 
     inputs: int
@@ -34,6 +35,7 @@ class HypernetworkConfig:
     members: int = 1
     cosine: bool = True
     reduction: str = "mean"
+    skip: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,9 @@ class Member(nn.Module):
         self.second = EquivariantLinear(config.width, config.width, config.mixing)
         self.row = EquivariantLinear(config.width, last, config.mixing)
         self.bias = None if config.cosine else EquivariantLinear(config.width, 1, config.mixing)
+        if config.skip:
+            for parameter in self.row.parameters():
+                nn.init.zeros_(parameter)
 
     def body(self, z: Tensor) -> Tensor:
         return torch.relu(self.second(torch.relu(self.first(z))))
@@ -79,8 +84,11 @@ class Hypernetwork(nn.Module):
         self.config = config
         if config.hidden and config.members > 1:
             raise ValueError("only heads without a hidden layer can be averaged: use members=1 with hidden > 0")
+        if config.hidden and config.skip:
+            raise ValueError("a skip gives the rows of a linear head: use skip=False with hidden > 0")
         self.members = nn.ModuleList(Member(config) for _ in range(config.members))
-        self.log_scale = nn.Parameter(torch.tensor(2.7)) if config.cosine else None
+        self.skip = nn.Linear(config.inputs, config.features) if config.skip else None
+        self.log_scale = nn.Parameter(torch.tensor(2.3)) if config.cosine else None
         if config.hidden:
             size = (config.width, config.width)
             count = config.hidden * config.features
@@ -91,7 +99,7 @@ class Hypernetwork(nn.Module):
         """The head of one member by itself; training gives each its own loss."""
         member = self.members[number]
         h = member.body(z)
-        row = member.row(h)
+        row = member.row(h) if self.skip is None else member.row(h) + self.skip(z)
         if self.log_scale is not None:
             row = F.normalize(row, dim=-1) * self.log_scale.exp()
         bias = row.new_zeros(row.shape[:-1]) if member.bias is None else member.bias(h).squeeze(-1)

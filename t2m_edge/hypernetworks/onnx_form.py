@@ -55,12 +55,14 @@ class _Graph:
 def onnx_form(model: Hypernetwork) -> bytes:
     """The trained network as a serialised ONNX model (opset 13)."""
     config, g = model.config, _Graph()
+    skip = None if model.skip is None else g.linear(model.skip, "classes", "skip")
     rows = []
     for i, member in enumerate(model.members):
         x = "classes"
         for name, layer in (("first", member.first), ("second", member.second)):
             x = g.node("Relu", [g.equivariant(layer, x, f"{i}.{name}")], f"{i}.{name}.relu")
         row = g.equivariant(member.row, x, f"{i}.row")
+        row = row if skip is None else g.node("Add", [row, skip], f"{i}.with_skip")
         if config.cosine:
             row = g.node("LpNormalization", [row], f"{i}.unit", axis=1, p=2)
         bias = None if member.bias is None else g.equivariant(member.bias, x, f"{i}.bias")

@@ -24,6 +24,7 @@ CONFIGS = {
     "EV plain": HypernetworkConfig(12, 9, width=16, cosine=False),
     "per class": HypernetworkConfig(12, 9, width=16, mixing=False),
     "averaged": HypernetworkConfig(12, 9, width=16, members=3),
+    "skip": HypernetworkConfig(12, 9, width=16, members=2, mixing=False, skip=True),
     "averaged plain": HypernetworkConfig(12, 9, width=16, members=2, cosine=False),
     "IVEV": HypernetworkConfig(12, 9, width=16, hidden=7),
     "IVEV published": HypernetworkConfig(12, 9, width=16, hidden=7, cosine=False, reduction="sum"),

@@ -36,8 +36,9 @@ def text(
     kind: Annotated[
         str, typer.Option(metavar="KIND", help="release, or strict: without the data sets' class names.")
     ] = "release",
-    lines: Annotated[int, typer.Option(metavar="N", help="Lines of the corpus to learn from.")] = 300_000,
-    width: Annotated[int, typer.Option(metavar="N", help="Width of a token's row.")] = 128,
+    lines: Annotated[int, typer.Option(metavar="N", help="Lines of the corpus to learn from.")] = 131_072,
+    width: Annotated[int, typer.Option(metavar="N", help="Width of a token's row.")] = 96,
+    steps: Annotated[int, typer.Option(metavar="N", help="Training steps.")] = 5_000,
     work: Annotated[Path, typer.Option(metavar="DIR", help="Teacher vectors and checkpoints, to go on with.")] = Path(
         "runs/text-work"
     ),
@@ -55,6 +56,7 @@ def text(
     """
     need_extra("train", "train text")
     from t2m_edge.training.device import set_up_torch
+    from t2m_edge.training.text_student import Schedule
     from t2m_edge.training.text_train import KINDS, train_text
 
     one_of("--kind", kind, KINDS)
@@ -69,6 +71,7 @@ def text(
         kind=kind,
         lines=lines,
         width=width,
+        schedule=Schedule(steps=steps),
         seed=seed,
         threads=threads,
         overwrite=overwrite,
