@@ -83,10 +83,15 @@ def test_torch_stays_in_its_rooms(package):
 
 WITHOUT_TORCH = """
 import sys
+from importlib.machinery import ModuleSpec
 class Refuse:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {"torch", "torchvision", "open_clip", "sentence_transformers", "litert_torch"}:
-            raise ImportError(f"{name} was imported")
+            return ModuleSpec(name, self)
+    def create_module(self, spec):
+        raise ImportError(f"{spec.name} was imported")
+    def exec_module(self, module):
+        pass
 sys.meta_path.insert(0, Refuse())
 """
 

@@ -169,7 +169,8 @@ def test_a_commands_help_imports_no_numpy(name):
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_ctrl_c_is_one_line_and_exit_code_130(tmp_path):
     code = (
-        "import time, sys; from t2m_edge.cli import main as cli\n"
+        "import signal, sys, time; from t2m_edge.cli import main as cli\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # shells ignore it for background jobs
         "def wait(path, *rest):\n    print('ready', flush=True); time.sleep(60)\n"
         "import t2m_runtime.artifact as artifact; artifact.read_manifest = wait\n"
         "cli.main(['inspect', 'x.tflite'])"

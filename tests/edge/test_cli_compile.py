@@ -103,7 +103,8 @@ def test_two_gigabytes_are_refused_at_once(tiny_pack, tmp_path, capsys):
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_ctrl_c_in_the_middle_leaves_no_file(tiny_pack, task, tmp_path):
     code = (
-        "import sys, time; from t2m_edge.compiler import compiling; from t2m_edge.cli.main import main\n"
+        "import signal, sys, time; from t2m_edge.compiler import compiling; from t2m_edge.cli.main import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # shells ignore it for background jobs
         "def stop(*given):\n    print('writing', flush=True); time.sleep(60)\n"
         "compiling._run = stop\n"
         f"main(['compile', {task!r}, '-o', 'm.tflite', '--pack', {str(tiny_pack)!r}])"
