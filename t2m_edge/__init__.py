@@ -1,8 +1,8 @@
 """t2m-edge: class descriptions in, a quantised image classifier out.
 
-    import t2m_edge
+import t2m_edge
 
-    report = t2m_edge.compile("descriptions.txt", "model.tflite")
+report = t2m_edge.compile("descriptions.txt", "model.tflite")
 """
 
 from __future__ import annotations
