@@ -24,7 +24,7 @@ import json, sys, time, t2m_edge
 times = []
 for i in range(21):
     began = time.perf_counter()
-    t2m_edge.compile(sys.argv[1], sys.argv[2], overwrite=True)
+    t2m_edge.compile(sys.argv[1], f"{sys.argv[2]}.{i}.tflite")
     times.append(time.perf_counter() - began)
 print(json.dumps(times[1:]))
 """

@@ -32,7 +32,8 @@ def check_words(task: Task, encoder: TextEncoder) -> list[str]:
         warnings += [
             f"{where}class {description.name!r}: a text of {n} tokens is cut after {encoder.max_tokens}: {text[:40]!r}"
             for text in (*description.texts, *description.negatives)
-            if (n := encoder.token_count(text)) > encoder.max_tokens
+            # A token is at least one character, so that most texts need no count.
+            if len(text) > encoder.max_tokens and (n := encoder.token_count(text)) > encoder.max_tokens
         ]
     return warnings
 
