@@ -1,0 +1,92 @@
+"""The default pack keeps its promises: sizes, hashes, provenance, and the README's example comes out right."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import t2m_edge
+from t2m_edge.packs import load_pack
+from t2m_edge.packs.writing import zip_pack
+from t2m_runtime import Classifier, open_image
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+FOLDERS = {
+    "avocado": "Avocado",
+    "banana": "Banana",
+    "carrots": "Carrots",
+    "cucumber": "Cucumber",
+    "green bell pepper": "Green-Bell-Pepper",
+    "kiwi": "Kiwi",
+    "lemon": "Lemon",
+    "pineapple": "Pineapple",
+    "red bell pepper": "Red-Bell-Pepper",
+    "watermelon": "Watermelon",
+}
+
+
+@pytest.fixture(scope="module")
+def grocery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "grocery.tflite"
+    t2m_edge.compile(EXAMPLES / "grocery.txt", path)
+    return path
+
+
+def test_every_file_is_the_one_that_the_index_lists() -> None:
+    load_pack().verify()
+
+
+def test_it_keeps_within_its_sizes(tmp_path: Path) -> None:
+    pack = load_pack()
+    sizes = {name: entry["bytes"] for name, entry in pack.files.items()}
+    assert sizes["backbone/int8.tflite"] <= 1.5e6
+    assert sum(n for name, n in sizes.items() if name.startswith("text/")) <= 6e6
+    zip_pack(pack.path, tmp_path / "default.t2mpack")
+    assert (tmp_path / "default.t2mpack").stat().st_size <= 29e6
+    assert len(pack.bank.features) >= 2000
+
+
+def test_it_says_how_it_was_made() -> None:
+    pack = load_pack()
+    provenance = pack.info.provenance
+    assert provenance["backbone"]["recipe"]["seed"] == 0
+    assert provenance["split"] == "none"
+    encoder = json.loads(pack.read("text/encoder.json"))
+    assert encoder["provenance"]["command"].startswith("t2m-edge train text")
+    assert pack.info.accuracy
+
+
+def test_the_stored_features_are_what_the_backbone_gives() -> None:
+    pack = load_pack()
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=pack.backbone("tflite", "fp32"))
+    interpreter.allocate_tensors()
+    image, features = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    for i in range(2):
+        interpreter.set_tensor(image, pack.probes.images[i : i + 1])
+        interpreter.invoke()
+        np.testing.assert_allclose(interpreter.get_tensor(features)[0], pack.probes.features[i], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["carrots", "red-bell-pepper"])
+def test_the_example_photos_are_recognised(grocery: Path, name: str) -> None:
+    with Classifier.load(grocery) as classifier:
+        assert classifier.classify(EXAMPLES / "photos" / f"{name}.jpg").names[0] == name.replace("-", " ")
+
+
+@pytest.mark.shared
+def test_a_descriptions_file_makes_a_useful_classifier(grocery: Path, shared_data: Path) -> None:
+    right: dict[str, list[bool]] = {label: [] for label in FOLDERS}
+    names = {folder: label for label, folder in FOLDERS.items()}
+    with Classifier.load(grocery) as classifier, tarfile.open(shared_data / "grocery.tar") as tar:
+        for member in tar:
+            pieces = member.name.split("/")
+            if pieces[0] == "test" and len(pieces) == 3 and pieces[1] in names and member.isfile():
+                image = open_image(tar.extractfile(member).read())
+                right[names[pieces[1]]].append(classifier.classify(image).names[0] == names[pieces[1]])
+    assert np.mean([np.mean(r) for r in right.values()]) > 0.5  # chance: 0.1
