@@ -136,11 +136,15 @@ def every_second(images: ImageSet, first: int) -> ImageSet:
     return ImageSet(images.name, images.images[first::2], images.labels[first::2], images.classes)
 
 
+def say(line: str) -> None:
+    """Progress, as the command line shows it."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def build_pack(
     backbone: Path, text: Path, split_name: str, shared: Path, cache: Path, output: Path, recipe: PackRecipe
 ) -> None:
     """Build the pack of one backbone and text encoder into the folder ``output`` (replaced if it exists)."""
-    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
     split = class_split(shared, split_name)
     encoder = load_text_encoder(text)
     train = seen_images(split, shared, cache)
