@@ -88,11 +88,6 @@ class Pack:
         """{name: {bytes, sha256}} of every file."""
         return self._store.index["files"]
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """``pack.json`` as it is."""
-        return self._store.index
-
     def read(self, name: str) -> bytes:
         """A file of the pack, checked against its hash."""
         return self._store.read(name)

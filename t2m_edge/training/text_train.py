@@ -173,8 +173,9 @@ def train_text(
 
 
 def command_line(settings: dict, threads: int) -> str:
-    """The command that makes an encoder of these settings, but for the folders (a schedule is in the settings)."""
-    flags = {name: settings[name] for name in ("kind", "lines", "width", "seed")} | {"threads": threads}
+    """The command that makes an encoder of these settings, but for the folders."""
+    flags = {name: settings[name] for name in ("kind", "lines", "width", "seed")}
+    flags |= {"steps": settings["schedule"]["steps"], "threads": threads}
     return " ".join(["t2m-edge train text", *(f"--{name} {value}" for name, value in flags.items())])
 
 
