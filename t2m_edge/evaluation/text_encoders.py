@@ -21,12 +21,12 @@ import torch
 from t2m_edge.evaluation.linear import SeenClasses, fit_prototypes, tune
 from t2m_edge.evaluation.metrics import per_class_accuracy
 from t2m_edge.evaluation.zero_shot import inner_splits
-from t2m_edge.hypernetworks.class_vectors import name_prompt, unit
+from t2m_edge.hypernetworks.class_vectors import name_prompt, text_centres, unit
 from t2m_edge.text import load_text_encoder
 from t2m_edge.text.minilm import MiniLM
 from t2m_edge.training.datasets import load_images
 from t2m_edge.training.features import some_of_each
-from t2m_edge.training.head import HeadRecipe, TrainingSet, text_centres, train_head
+from t2m_edge.training.head import HeadRecipe, TrainingSet, train_head
 from t2m_edge.training.text_teacher import teacher_vectors
 from t2m_edge.training.texts import class_texts
 
@@ -136,7 +136,7 @@ def study_encoder(found: ClassEmbeddings, shared: Path, train: Images, test: Ima
             values = [per_class_accuracy(scores(y, t), labels) for t in drawn[condition]]
             out[f"L {condition}"].append(100 * float(np.mean(values)))
         every = TrainingSet("cifar100", x, train.labels, found.names, found.texts).only(seen)
-        centres = text_centres([every])
+        centres = text_centres([every.embeddings])
         for seed in range(seeds):
             model = train_head([every], replace(recipe, seed=seed), centres, None)
             for condition in CONDITIONS:

@@ -21,12 +21,12 @@ import numpy as np
 from t2m_edge.compiler import compile
 from t2m_edge.evaluation.linear import FITS, SeenClasses, tune
 from t2m_edge.evaluation.metrics import drawn_tasks_accuracy, per_class_accuracy
-from t2m_edge.hypernetworks.class_vectors import TextCentres, class_vectors
+from t2m_edge.hypernetworks.class_vectors import TextCentres, class_vectors, text_centres
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.task import ClassDescription, Task
 from t2m_edge.training.datasets import ImageSet, load_images
 from t2m_edge.training.features import FeatureSet, int8_features, prepared
-from t2m_edge.training.head import HeadRecipe, text_centres, train_head
+from t2m_edge.training.head import HeadRecipe, train_head
 from t2m_edge.training.packing import head_images, training_sets
 from t2m_edge.training.splits import class_split
 from t2m_edge.training.texts import ClassTexts, class_texts
@@ -122,7 +122,7 @@ def set_context(pack: Pack, number: int, shared: Path, cache: Path, recipe: Head
     facts = pack.info.provenance["pack"]
     int8, encoder = pack.backbone("tflite", "int8"), pack.text_encoder
     sets = training_sets(int8, split, shared, cache, encoder, facts["train_images"], facts["weights"])
-    centres: TextCentres = text_centres(sets)
+    centres: TextCentres = text_centres([s.embeddings for s in sets])
     test = load_images(shared, cache, "cifar100", "test").only(split.unseen["cifar100"])
     unseen = cached_features(pack, test, f"test{number}", cache)
     out: dict[str, dict[str, float]] = {}

@@ -26,6 +26,25 @@ def name_prompt(name: str) -> str:
     return NAME_PROMPT.format(name.replace("_", " ").replace("-", " "))
 
 
+def text_centres(classes: Sequence[tuple[np.ndarray, Sequence[np.ndarray]]]) -> TextCentres:
+    """Mean over all classes of the name embeddings, and of the classes' mean text embeddings.
+
+    classes: for each data set the names, float32 (k, d_text), and the texts, k arrays float32 (m_i, d_text).
+    """
+    names = np.concatenate([n for n, _ in classes])
+    texts = np.stack([t.mean(0) for _, ts in classes for t in ts])
+    return TextCentres(names.mean(0).astype(np.float32), texts.mean(0).astype(np.float32))
+
+
+def positive_halves(names: np.ndarray, texts: Sequence[np.ndarray], centres: TextCentres) -> np.ndarray:
+    """The positive halves of ``class_vectors`` where each class has a name and texts: float32 (k, d_text).
+
+    names: float32 (k, d_text); texts: k arrays float32 (m_i, d_text), m_i at least 1.
+    """
+    described = np.stack([t.mean(0) for t in texts])
+    return unit(unit(names - centres.name) + unit(described - centres.text)).astype(np.float32)
+
+
 def class_vectors(
     encode: Callable[[Sequence[str]], np.ndarray],
     centres: TextCentres,

@@ -1,8 +1,10 @@
 """Train a backbone from images: ``t2m-edge train backbone``.
 
 One softmax classifier a data set on shared pooled features, so that classes that two sets have in common never compete.
-Resolution grows during training (progressive resizing) because most of the work is then done on small images. Every
-random choice of step ``i`` comes from a generator seeded with (seed, i): a resumed run is the run that was interrupted.
+With a text encoder, a second loss beside it: a linear map of the pooled features must find each image's class among the
+text vectors of its data set (with noise, so that neighbours in text stay neighbours). Resolution grows during training
+(progressive resizing) because most of the work is then done on small images. Every random choice of step ``i`` comes
+from a generator seeded with (seed, i): a resumed run is the run that was interrupted.
 """
 
 from __future__ import annotations
@@ -22,8 +24,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from t2m_edge.backbones.resnet import INPUT_SIDE, POOLED, ResNet, normalise
+from t2m_edge.hypernetworks.class_vectors import positive_halves, text_centres
+from t2m_edge.text import load_text_encoder
 from t2m_edge.training.datasets import ImageSet, load_images
 from t2m_edge.training.splits import DATASETS, class_split
+from t2m_edge.training.texts import class_embeddings, class_texts
 
 CHECKPOINT_STEPS = 500
 REPEATS = {"cifar100": 1, "tiny_imagenet": 1, "grocery": 4}
@@ -31,7 +36,11 @@ REPEATS = {"cifar100": 1, "tiny_imagenet": 1, "grocery": 4}
 
 @dataclass(frozen=True)
 class BackboneRecipe:
-    """All that decides the result. ``stages`` are (image side, steps); ``start`` is a checkpoint to go on from."""
+    """All that decides the result. ``stages`` are (image side, steps); ``start`` is a checkpoint to go on from.
+
+    ``text`` is a text encoder's folder, None for no text loss; ``text_noise`` the length of the noise added to its unit
+    vectors.
+    """
 
     split: str
     seed: int = 0
@@ -42,6 +51,8 @@ class BackboneRecipe:
     weight_decay: float = 5e-4
     smallest_crop: float = 0.35
     start: str | None = None
+    text: str | None = None
+    text_noise: float = 1.0
     repeats: dict[str, int] = field(default_factory=lambda: dict(REPEATS))
 
     @property
@@ -71,11 +82,50 @@ class Classifiers(nn.Module):
         super().__init__()
         self.backbone = ResNet()
         self.heads = nn.ModuleDict({name: nn.Linear(POOLED, n) for name, n in classes.items()})
+        self.text: TextLoss | None = None
 
-    def forward(self, x: Tensor, counts: dict[str, int]) -> dict[str, Tensor]:
-        """Images of one data set after the other, ``counts`` of each -> logits (n, classes) by data set."""
-        pooled = self.backbone(x).split(list(counts.values()))
-        return {name: self.heads[name](p) for name, p in zip(counts, pooled, strict=True)}
+    def loss(self, x: Tensor, labels: dict[str, Tensor], generator: torch.Generator) -> Tensor:
+        """Mean loss of images of one data set after the other, with their labels by data set."""
+        pooled = self.backbone(x).split([len(y) for y in labels.values()])
+        total = x.new_zeros(())
+        for (name, y), p in zip(labels.items(), pooled, strict=True):
+            total = total + F.cross_entropy(self.heads[name](p), y, reduction="sum")
+            if self.text is not None:
+                total = total + self.text(name, p, y, generator)
+        return total / len(x)
+
+    def forward(self, x: Tensor, name: str) -> Tensor:
+        """Images of one data set -> logits (n, classes)."""
+        return self.heads[name](self.backbone(x))
+
+
+class TextLoss(nn.Module):
+    """Cross-entropy of the cosine between mapped pooled features and the noisy text vectors of a data set's classes."""
+
+    def __init__(self, vectors: dict[str, np.ndarray], noise: float) -> None:
+        super().__init__()
+        self.vectors = {name: torch.from_numpy(v) for name, v in vectors.items()}
+        self.noise = noise
+        self.map = nn.Linear(POOLED, next(iter(vectors.values())).shape[1])
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10)))
+
+    def forward(self, name: str, pooled: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Sum over pooled features float32 (n, 512) of data set ``name``, labels int64 (n,)."""
+        texts = self.vectors[name]
+        noise = torch.randn(texts.shape, generator=generator) * (self.noise / math.sqrt(texts.shape[1]))
+        texts = F.normalize(texts + noise, dim=1).to(pooled.device)
+        logits = self.log_scale.exp() * F.normalize(self.map(pooled), dim=1) @ texts.T
+        return F.cross_entropy(logits, labels, reduction="sum")
+
+
+def text_loss(recipe: BackboneRecipe, shared: Path, seen: dict[str, tuple[str, ...]]) -> TextLoss | None:
+    """The text loss of the seen classes' names and descriptions, None where the recipe has no text encoder."""
+    if recipe.text is None:
+        return None
+    encoder, texts = load_text_encoder(Path(recipe.text)), class_texts(shared)
+    found = {d: class_embeddings(encoder, texts[d], seen[d]) for d in DATASETS}
+    centres = text_centres(list(found.values()))
+    return TextLoss({d: positive_halves(*found[d], centres) for d in DATASETS}, recipe.text_noise)
 
 
 def batches(sets: list[ImageSet], recipe: BackboneRecipe, start: int) -> Iterator[list[np.ndarray]]:
@@ -123,6 +173,7 @@ def train_backbone(recipe: BackboneRecipe, shared: Path, cache: Path, output: Pa
     model = Classifiers({s.name: len(s.classes) for s in sets})
     if recipe.start:
         model.backbone.load_state_dict(load_file(recipe.start))
+    model.text = text_loss(recipe, shared, split.seen)
     model = model.to(device, memory_format=torch.channels_last)
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
@@ -142,11 +193,7 @@ def train_backbone(recipe: BackboneRecipe, shared: Path, cache: Path, output: Pa
         side = recipe.side(step)
         present = [(s, r) for s, r in zip(sets, rows, strict=True) if len(r)]
         x = torch.cat([augment(s.images[r], side, recipe.smallest_crop, generator, device) for s, r in present])
-        logits = model(x, {s.name: len(r) for s, r in present})
-        loss = sum(
-            F.cross_entropy(logits[s.name], torch.from_numpy(s.labels[r]).to(device), reduction="sum")
-            for s, r in present
-        ) / len(x)
+        loss = model.loss(x, {s.name: torch.from_numpy(s.labels[r]).to(device) for s, r in present}, generator)
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate(step)
         optimiser.zero_grad(set_to_none=True)
@@ -186,7 +233,7 @@ def seen_accuracy(model: Classifiers, images: ImageSet) -> float:
         x = normalise(torch.from_numpy(images.images[begin : begin + 256]).to(device))
         x = F.interpolate(x, (INPUT_SIDE, INPUT_SIDE), mode="bilinear", antialias=True)
         x = x.contiguous(memory_format=torch.channels_last)
-        hits.append(model(x, {images.name: len(x)})[images.name].argmax(1).cpu().numpy())
+        hits.append(model(x, images.name).argmax(1).cpu().numpy())
     right = np.concatenate(hits) == images.labels
     return float(np.mean([right[images.labels == c].mean() for c in np.unique(images.labels)]))
 

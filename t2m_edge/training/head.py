@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from t2m_edge.evaluation.linear import SeenClasses, prototype_rows
-from t2m_edge.hypernetworks.class_vectors import TextCentres, unit
+from t2m_edge.hypernetworks.class_vectors import TextCentres, positive_halves, unit
 from t2m_edge.hypernetworks.hypernetwork import Hypernetwork, HypernetworkConfig
 
 
@@ -38,6 +38,11 @@ class TrainingSet:
     names: np.ndarray
     texts: tuple[np.ndarray, ...]
     weight: float = 1.0
+
+    @property
+    def embeddings(self) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Of the names and of the texts."""
+        return self.names, self.texts
 
     def only(self, classes: np.ndarray) -> TrainingSet:
         """These classes alone, labels renumbered."""
@@ -72,13 +77,6 @@ class HeadRecipe:
     skip_shrinkage: float = 1.0
     with_negative: float = 0.0
     pairs_of_negatives: float = 0.0
-
-
-def text_centres(sets: list[TrainingSet]) -> TextCentres:
-    """Mean over all classes of the name embeddings, and of the classes' mean text embeddings."""
-    names = np.concatenate([s.names for s in sets])
-    texts = np.stack([t.mean(0) for s in sets for t in s.texts])
-    return TextCentres(names.mean(0).astype(np.float32), texts.mean(0).astype(np.float32))
 
 
 class TaskSampler:
@@ -134,14 +132,13 @@ def start_from_closed_form(
     """Set the skip to the closed-form map for the positive half of a class vector, to minus half of it for the other.
 
     The body does not see the negative half at the start. Where no task of the recipe has negative texts, this stays so:
-    a negative text then moves a row away from what the text describes, and that is all.
+    a negative text then moves a row away from what the text describes, and that is all. Each data set's mean feature is
+    taken off first: the classes of a task look alike in what tells data sets apart.
     """
-    vectors = [
-        unit(unit(s.names - centres.name) + unit(np.stack([t.mean(0) for t in s.texts]) - centres.text)) for s in sets
-    ]
+    vectors = [positive_halves(*s.embeddings, centres) for s in sets]
     offsets = np.cumsum([0, *(len(v) for v in vectors)])
     seen = SeenClasses(
-        np.concatenate([s.features for s in sets]),
+        np.concatenate([s.features - s.features.mean(0) for s in sets]),
         np.concatenate([s.labels + o for s, o in zip(sets, offsets)]),
         np.concatenate(vectors),
     )

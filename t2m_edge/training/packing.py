@@ -18,7 +18,7 @@ from safetensors.numpy import save
 from t2m_edge.backbones.folding import backbone_graph
 from t2m_edge.backbones.resnet import INPUT_SIDE
 from t2m_edge.backbones.transform import fit_transform
-from t2m_edge.hypernetworks.class_vectors import TextCentres, name_prompt
+from t2m_edge.hypernetworks.class_vectors import TextCentres, text_centres
 from t2m_edge.hypernetworks.hypernetwork import Hypernetwork, save_hypernetwork
 from t2m_edge.hypernetworks.onnx_form import onnx_form
 from t2m_edge.packs.pack import SCHEMA
@@ -27,9 +27,9 @@ from t2m_edge.text import TextEncoder, load_text_encoder
 from t2m_edge.training.backbone import load_backbone
 from t2m_edge.training.datasets import ImageSet, load_images
 from t2m_edge.training.features import FeatureSet, int8_features, pooled_features, prepared, some_of_each
-from t2m_edge.training.head import HeadRecipe, TrainingSet, text_centres, train_head
+from t2m_edge.training.head import HeadRecipe, TrainingSet, train_head
 from t2m_edge.training.splits import DATASETS, ClassSplit, class_split
-from t2m_edge.training.texts import class_texts
+from t2m_edge.training.texts import class_embeddings, class_texts
 from t2m_exporters.graph import Graph
 from t2m_exporters.graph import run as run_graph
 from t2m_exporters.onnx import write_backbone_onnx
@@ -91,10 +91,8 @@ def write_backbones(backbone: Path, images: list[ImageSet], recipe: PackRecipe) 
 
 def training_set(features: FeatureSet, shared: Path, encoder: TextEncoder, weight: float) -> TrainingSet:
     """Features with the embeddings of their classes' names and texts."""
-    texts = class_texts(shared)[features.name]
-    names = encoder.encode([name_prompt(texts[c].name) for c in features.classes])
-    described = tuple(encoder.encode(list(texts[c].descriptions)) for c in features.classes)
-    return TrainingSet(features.name, features.real, features.labels, names, described, weight)
+    names, texts = class_embeddings(encoder, class_texts(shared)[features.name], features.classes)
+    return TrainingSet(features.name, features.real, features.labels, names, texts, weight)
 
 
 def seen_images(split: ClassSplit, shared: Path, cache: Path) -> list[ImageSet]:
@@ -154,7 +152,7 @@ def build_pack(
     say("features of the training images")
     sets = training_sets(int8, split, shared, cache, encoder, recipe.train_images, recipe.weights)
     say("training the hypernetwork")
-    centres = text_centres(sets)
+    centres = text_centres([s.embeddings for s in sets])
     model = train_head(sets, recipe.head, centres, say)
     say("feature bank and probe images")
     bank = feature_bank(int8, shared, cache, split)

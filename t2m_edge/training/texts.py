@@ -5,9 +5,14 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from t2m_edge.hypernetworks.class_vectors import name_prompt
+from t2m_edge.text import TextEncoder
 from t2m_edge.training.splits import DATASETS
 
 
@@ -25,6 +30,14 @@ def class_texts(shared: Path) -> dict[str, dict[str, ClassTexts]]:
     folder = shared / "data" / "descriptions"
     readers = {"cifar100": _cifar, "tiny_imagenet": _tiny, "grocery": lambda _: _grocery(shared / "data")}
     return {d: readers[d](folder) for d in DATASETS}
+
+
+def class_embeddings(
+    encoder: TextEncoder, texts: dict[str, ClassTexts], classes: Sequence[str]
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """Embeddings of the classes' names, float32 (k, d_text), and of their texts, k arrays float32 (m_i, d_text)."""
+    names = encoder.encode([name_prompt(texts[c].name) for c in classes])
+    return names, tuple(encoder.encode(list(texts[c].descriptions)) for c in classes)
 
 
 def _json(path: Path) -> dict:

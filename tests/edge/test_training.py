@@ -16,14 +16,15 @@ torch = pytest.importorskip("torch")
 
 import t2m_edge  # noqa: E402
 from t2m_edge.backbones.folding import backbone_graph  # noqa: E402
-from t2m_edge.backbones.resnet import ResNet, normalise  # noqa: E402
+from t2m_edge.backbones.resnet import POOLED, ResNet, normalise  # noqa: E402
 from t2m_edge.backbones.transform import FeatureTransform, fit_transform  # noqa: E402
 from t2m_edge.evaluation.linear import FITS, SeenClasses, tune  # noqa: E402
 from t2m_edge.evaluation.metrics import drawn_tasks_accuracy, per_class_accuracy  # noqa: E402
+from t2m_edge.hypernetworks.class_vectors import text_centres  # noqa: E402
 from t2m_edge.packs import load_pack  # noqa: E402
-from t2m_edge.training.backbone import BackboneRecipe, batches, train_backbone  # noqa: E402
+from t2m_edge.training.backbone import BackboneRecipe, TextLoss, batches, train_backbone  # noqa: E402
 from t2m_edge.training.datasets import load_images  # noqa: E402
-from t2m_edge.training.head import HeadRecipe, TrainingSet, add_noise, text_centres, train_head  # noqa: E402
+from t2m_edge.training.head import HeadRecipe, TrainingSet, add_noise, train_head  # noqa: E402
 from t2m_edge.training.packing import PackRecipe, build_pack  # noqa: E402
 from t2m_edge.training.splits import class_split  # noqa: E402
 from t2m_edge.training.texts import class_texts  # noqa: E402
@@ -90,12 +91,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-RECIPE = BackboneRecipe("0", stages=((32, 4), (48, 2)), batch=16)
+@pytest.fixture(scope="module")
+def backbone_recipe(tiny_pack: Path) -> BackboneRecipe:
+    return BackboneRecipe("0", stages=((32, 4), (48, 2)), batch=16, text=str(tiny_pack / "text"))
 
 
 @pytest.fixture(scope="module")
-def backbone(shared: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_backbone(RECIPE, shared, cache, tmp_path_factory.mktemp("backbone"))
+def backbone(shared: Path, cache: Path, backbone_recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_backbone(backbone_recipe, shared, cache, tmp_path_factory.mktemp("backbone"))
 
 
 def test_a_strict_split_leaves_out_what_matches_in_other_data_sets(shared: Path) -> None:
@@ -125,7 +128,9 @@ def test_images_come_out_square_and_in_class_order(shared: Path, cache: Path) ->
     assert (images.only(("Leek",)).images == images.images[images.labels == images.classes.index("Leek")]).all()
 
 
-def test_the_same_recipe_gives_the_same_bytes_also_when_resumed(shared, cache, backbone, tmp_path, monkeypatch) -> None:
+def test_the_same_recipe_gives_the_same_bytes_also_when_resumed(
+    shared, cache, backbone_recipe, backbone, tmp_path, monkeypatch
+) -> None:
     import t2m_edge.training.backbone as module
 
     monkeypatch.setattr(module, "CHECKPOINT_STEPS", 2)
@@ -141,11 +146,28 @@ def test_the_same_recipe_gives_the_same_bytes_also_when_resumed(shared, cache, b
     with monkeypatch.context() as patch:
         patch.setattr(module, "seen_accuracy", stop)
         with pytest.raises(Stopped):
-            train_backbone(RECIPE, shared, cache, tmp_path)
+            train_backbone(backbone_recipe, shared, cache, tmp_path)
     assert torch.load(tmp_path / "resume.pt", weights_only=True)["step"] == 2
     monkeypatch.setattr(module, "batches", whole)
-    again = train_backbone(RECIPE, shared, cache, tmp_path)
+    again = train_backbone(backbone_recipe, shared, cache, tmp_path)
     assert again.read_bytes() == backbone.read_bytes()
+
+
+def test_the_text_loss_teaches_features_to_find_their_class_among_the_texts() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(5, 24)).astype(np.float32)
+    torch.manual_seed(0)
+    loss = TextLoss({"set": vectors / np.linalg.norm(vectors, axis=1, keepdims=True)}, noise=1.0)
+    pooled = torch.zeros(5, POOLED, requires_grad=True)
+    optimiser = torch.optim.Adam([pooled, *loss.parameters()], 0.01)
+    values = []
+    for step in range(60):
+        value = loss("set", pooled, torch.arange(5), torch.Generator().manual_seed(step))
+        optimiser.zero_grad()
+        value.backward()
+        optimiser.step()
+        values.append(value.item())
+    assert values[0] > 5 and values[-1] < 0.5 * values[0]
 
 
 def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:
@@ -204,7 +226,7 @@ def test_a_trained_hypernetwork_tells_unseen_classes_apart_and_training_repeats_
     data = synthetic(1, 40)
     seen, unseen = data.only(np.arange(34)), data.only(np.arange(34, 40))
     recipe = HeadRecipe(steps=200, tasks=4, ways=(5, 20), noise=0.5, width=64, members=2)
-    centres = text_centres([seen])
+    centres = text_centres([seen.embeddings])
     models = [train_head([seen], recipe, centres, None) for _ in range(2)]
     z = np.concatenate([unseen.names - centres.name, np.zeros_like(unseen.names)], 1)
     with torch.inference_mode():

@@ -136,6 +136,9 @@ def backbone(
         str, typer.Option(metavar="SIDE:STEPS,...", help="Image side and steps of each stage.")
     ] = "48:8000,64:4000,96:800",
     start: Annotated[Path | None, typer.Option(metavar="FILE", help="Weights to start from.")] = None,
+    text: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A text encoder, to learn from the classes' texts as well.")
+    ] = None,
     seed: Seed = 0,
     device: Device = "cpu",
     threads: Threads = 2,
@@ -147,7 +150,7 @@ def backbone(
     """Trains the image backbone; goes on where an interrupted run stopped.
 
     \b
-    t2m-edge train backbone --shared ../shared -o runs/backbone
+    t2m-edge train backbone --shared ../shared --text runs/text -o runs/backbone
     t2m-edge train backbone --shared ../shared --split 0 -o runs/strict0 --device cuda
     """
     need_extra("train", "train backbone")
@@ -159,7 +162,13 @@ def backbone(
     check_shared(shared)
     set_up_torch(device, threads)
     refuse_existing(output / "backbone.safetensors", overwrite)
-    recipe = BackboneRecipe(split, seed=seed, stages=_stages(stages), start=str(start) if start else None)
+    recipe = BackboneRecipe(
+        split,
+        seed=seed,
+        stages=_stages(stages),
+        start=str(start) if start else None,
+        text=str(text) if text else None,
+    )
     written = train_backbone(recipe, shared, cache, output, device)
     if json:
         print_json("train backbone", {"output": str(written)})
