@@ -28,13 +28,18 @@ from t2m_edge.training.datasets import ImageSet, load_images
 from t2m_edge.training.features import FeatureSet, int8_features, prepared
 from t2m_edge.training.head import HeadRecipe, train_head
 from t2m_edge.training.packing import head_images, training_sets
-from t2m_edge.training.splits import class_split
+from t2m_edge.training.splits import SPLITS, class_split
 from t2m_edge.training.texts import ClassTexts, class_texts
 from t2m_exporters.quantize import quantize_head
 from t2m_runtime import Classifier, Head, Layer
 
 CONDITIONS = ("descriptions", "name")
 INNER_SPLITS = 4
+
+
+def pack_name(split: str) -> str:
+    """Folder of a split's strict pack: "strict-0", "strict-unseen"."""
+    return f"strict-{split.removeprefix('strict_')}"
 
 
 def described(names: tuple[str, ...], texts: dict[str, ClassTexts], condition: str) -> list[ClassDescription]:
@@ -82,15 +87,15 @@ def inner_splits(classes: int, seed: int) -> list[np.ndarray]:
     return [np.sort(rng.permutation(classes)[: classes // 4]) for _ in range(INNER_SPLITS)]
 
 
-def study_split(pack: Pack, number: int, dataset: str, shared: Path, cache: Path) -> dict[str, dict[str, list[float]]]:
+def study_split(pack: Pack, name: str, dataset: str, shared: Path, cache: Path) -> dict[str, dict[str, list[float]]]:
     """{condition: {method: [20-way, 5-way, 2-way]}} in percent, for the unseen classes of one split and data set."""
-    split, texts = class_split(shared, str(number)), class_texts(shared)[dataset]
+    split, texts = class_split(shared, name), class_texts(shared)[dataset]
     train = load_images(shared, cache, dataset, "train").only(split.seen[dataset])
     train = head_images(train, pack.info.provenance["pack"]["train_images"], shared, cache)
     test = load_images(shared, cache, dataset, "test").only(split.unseen[dataset])
     seen, unseen = (
-        cached_features(pack, train, f"train{number}", cache),
-        cached_features(pack, test, f"test{number}", cache),
+        cached_features(pack, train, f"train{name}", cache),
+        cached_features(pack, test, f"test{name}", cache),
     )
     half = pack.text_encoder.d_text
     out: dict[str, dict[str, list[float]]] = {}
@@ -101,7 +106,7 @@ def study_split(pack: Pack, number: int, dataset: str, shared: Path, cache: Path
         logits = {"hypernetwork": head_logits(pack, pack.head(tuple(c.name for c in classes), z), unseen)}
         data = SeenClasses(seen.real, seen.labels, z_seen)
         for method, fit in FITS.items():
-            strengths = tune(method, data, inner_splits(len(train.classes), number))
+            strengths = tune(method, data, inner_splits(len(train.classes), SPLITS.index(name)))
             logits[method] = fit(data, *strengths)(unseen.real, z[:, :half])
         found = {m: accuracies(v, test.labels) for m, v in logits.items()}
         artifact = artifact_scores(pack, classes, test)
@@ -116,15 +121,15 @@ def accuracies(logits: np.ndarray, labels: np.ndarray) -> list[float]:
     return [100 * w for w in ways]
 
 
-def set_context(pack: Pack, number: int, shared: Path, cache: Path, recipe: HeadRecipe) -> dict[str, dict[str, float]]:
+def set_context(pack: Pack, name: str, shared: Path, cache: Path, recipe: HeadRecipe) -> dict[str, dict[str, float]]:
     """20-way accuracy on CIFAR-100's unseen classes of the same network with and without mixing of the classes."""
-    split, texts = class_split(shared, str(number)), class_texts(shared)
+    split, texts = class_split(shared, name), class_texts(shared)
     facts = pack.info.provenance["pack"]
     int8, encoder = pack.backbone("tflite", "int8"), pack.text_encoder
     sets = training_sets(int8, split, shared, cache, encoder, facts["train_images"], facts["weights"])
     centres: TextCentres = text_centres([s.embeddings for s in sets])
     test = load_images(shared, cache, "cifar100", "test").only(split.unseen["cifar100"])
-    unseen = cached_features(pack, test, f"test{number}", cache)
+    unseen = cached_features(pack, test, f"test{name}", cache)
     out: dict[str, dict[str, float]] = {}
     import torch
 
@@ -160,27 +165,29 @@ def table(results: list[dict[str, dict[str, list[float]]]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--packs", type=Path, required=True, help="folder with strict-0 to strict-4")
+    parser.add_argument(
+        "--packs", type=Path, required=True, help="folder with strict-0 to strict-4 (and strict-unseen)"
+    )
     parser.add_argument("--shared", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--splits", default="0,1,2,3,4")
+    parser.add_argument("--splits", default="0,1,2,3,4", help="or strict_unseen, with --datasets cifar100")
     parser.add_argument("--datasets", default="cifar100,grocery,tiny_imagenet")
     parser.add_argument("--json", type=Path, help="write all figures here")
     parser.add_argument("--set-context", action="store_true", help="instead, train with and without set context")
     args = parser.parse_args()
     if args.set_context:
-        for number in map(int, args.splits.split(",")):
-            pack = load_pack(args.packs / f"strict-{number}")
+        for name in args.splits.split(","):
+            pack = load_pack(args.packs / pack_name(name))
             recipe = HeadRecipe(**{**pack.info.provenance["pack"]["head"], "ways": (5, 60)})
-            print(number, json.dumps(set_context(pack, number, args.shared, args.cache, recipe)), flush=True)
+            print(name, json.dumps(set_context(pack, name, args.shared, args.cache, recipe)), flush=True)
         return
     everything: dict[str, list] = {}
     for dataset in args.datasets.split(","):
-        for number in map(int, args.splits.split(",")):
-            print(f"{dataset}, split {number}", file=sys.stderr, flush=True)
-            pack = load_pack(args.packs / f"strict-{number}")
-            everything.setdefault(dataset, []).append(study_split(pack, number, dataset, args.shared, args.cache))
-        ways = len(class_split(args.shared, "0").unseen[dataset])
+        for name in args.splits.split(","):
+            print(f"{dataset}, split {name}", file=sys.stderr, flush=True)
+            pack = load_pack(args.packs / pack_name(name))
+            everything.setdefault(dataset, []).append(study_split(pack, name, dataset, args.shared, args.cache))
+        ways = len(class_split(args.shared, args.splits.split(",")[0]).unseen[dataset])
         print(f"\n{dataset}: {ways} unseen classes (chance {100 / ways:.0f}, 20 and 50 %)\n")
         print(table(everything[dataset]))
     if args.json:
