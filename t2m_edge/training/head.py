@@ -86,6 +86,7 @@ class TaskSampler:
         self.recipe = recipe
         self.names = unit(data.names - centres.name).astype(np.float32)
         self.texts = [(t - centres.text).astype(np.float32) for t in data.texts]
+        self.all_texts = unit(np.stack([t.mean(0) for t in self.texts]))
         self.features = data.features
         self.rows = [np.flatnonzero(data.labels == c) for c in range(len(data.names))]
 
@@ -94,13 +95,14 @@ class TaskSampler:
         if rng.random() < 0.25:
             return self.names[c]
         described = self.some_texts(c, rng)
-        return described if rng.random() < 0.3 else unit(self.names[c] + described)
+        return described if rng.random() < 0.3 else direction(self.names[c] + described)
 
     def some_texts(self, c: int, rng: np.random.Generator) -> np.ndarray:
-        """Direction of the mean of one, some or all texts of a class."""
-        texts = self.texts[c]
-        count = min(len(texts), int(rng.choice([1, 2, 4, 16, len(texts)])))
-        return unit(texts[rng.permutation(len(texts))[:count]].mean(0))
+        """Direction of the mean of one, two, four, sixteen or all texts of a class."""
+        texts, count = self.texts[c], (1, 2, 4, 16, 0)[rng.integers(5)]
+        if count == 0 or count >= len(texts):
+            return self.all_texts[c]
+        return direction(texts[rng.integers(0, len(texts), count)].sum(0))
 
     def draw(self, ways: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """One task: class vectors float32 (ways, 2 d_text), images float32 (ways * images, d) class by class."""
@@ -114,8 +116,13 @@ class TaskSampler:
             if negatives_alone or rng.random() < self.recipe.with_negative:
                 other = classes[(i + int(rng.integers(1, ways))) % ways]
                 z[i, d:] = self.some_texts(other, rng) if rng.random() < 0.5 else self.names[other]
-        images = [self.features[rng.choice(self.rows[c], self.recipe.images)] for c in classes]
-        return z, np.concatenate(images)
+        images = [self.rows[c][rng.integers(0, len(self.rows[c]), self.recipe.images)] for c in classes]
+        return z, self.features[np.concatenate(images)]
+
+
+def direction(x: np.ndarray) -> np.ndarray:
+    """One vector scaled to length 1 (zero stays zero); ``unit`` for many is slower on one."""
+    return x / max(math.sqrt(x @ x), 1e-12)
 
 
 def add_noise(z: Tensor, amount: float, generator: torch.Generator) -> Tensor:
