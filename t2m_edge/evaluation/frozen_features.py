@@ -1,0 +1,98 @@
+"""Pooled features of frozen backbones of others (data/backbones), for the study and for choosing text encoders.
+
+They saw ImageNet: with them "unseen" means unseen by what is trained on top.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from t2m_edge.hypernetworks.class_vectors import unit
+from t2m_edge.training.datasets import load_images
+from t2m_edge.training.features import some_of_each
+
+SIDE = 224
+TRAIN_IMAGES = 200
+DIRECTIONS = 256
+
+
+@dataclass(frozen=True)
+class FrozenBackbone:
+    """A ``.tflite`` of the data folder; ``tensor``: the number of its pooled features, None: its output."""
+
+    file: str
+    tensor: int | None = None
+
+
+BACKBONES = {
+    "mobilenet_v1": FrozenBackbone("mobilenet_v1_1.0_224_quant_embedding_extractor.tflite"),
+    "mobilenet_edgetpu": FrozenBackbone("mobilenet_edgetpu_224_1.0_uint8.tflite", 192),
+}
+
+
+@dataclass(frozen=True)
+class PooledFeatures:
+    """pooled float32 (n, d), real values; labels int64 (n,) into classes."""
+
+    pooled: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+
+    def only(self, classes: tuple[str, ...]) -> PooledFeatures:
+        """These classes alone, labels renumbered."""
+        number = {c: i for i, c in enumerate(classes)}
+        new = np.array([number.get(c, -1) for c in self.classes])[self.labels]
+        return PooledFeatures(self.pooled[new >= 0], new[new >= 0], classes)
+
+
+def pooled_features(
+    backbone: str, dataset: str, part: str, shared: Path, cache: Path, per_class: int | None = None
+) -> PooledFeatures:
+    """Features of a data set's images at 224 x 224, at most ``per_class`` of each class; kept in ``cache``."""
+    found = load_images(shared, cache, dataset, part)
+    rows = np.arange(len(found.labels)) if per_class is None else some_of_each(found.labels, per_class)
+    path = cache / f"{dataset}-{part}-{backbone}-{len(rows)}.npz"
+    if not path.exists():
+        pooled, scale, zero = _run(shared / "data" / "backbones", BACKBONES[backbone], found.images[rows])
+        np.savez(path, pooled=pooled, scale=scale, zero=zero)
+    with np.load(path) as table:
+        real = (table["pooled"].astype(np.float32) - np.float32(table["zero"])) * np.float32(table["scale"])
+    return PooledFeatures(real, found.labels[rows], found.classes)
+
+
+def _run(folder: Path, backbone: FrozenBackbone, images: np.ndarray) -> tuple[np.ndarray, float, int]:
+    from ai_edge_litert.interpreter import Interpreter
+    from PIL import Image
+
+    keep = backbone.tensor is not None
+    interpreter = Interpreter(str(folder / backbone.file), num_threads=1, experimental_preserve_all_tensors=keep)
+    interpreter.allocate_tensors()
+    source = interpreter.get_input_details()[0]["index"]
+    number = interpreter.get_output_details()[0]["index"] if backbone.tensor is None else backbone.tensor
+    detail = next(d for d in interpreter.get_tensor_details() if d["index"] == number)
+    pooled = np.empty((len(images), detail["shape"][-1]), np.uint8)
+    for i, image in enumerate(images):
+        large = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        interpreter.set_tensor(source, np.asarray(large)[None])
+        interpreter.invoke()
+        pooled[i] = interpreter.get_tensor(number).reshape(-1)
+        if i % 1000 == 0:
+            print(f"{backbone.file}: {i} of {len(images)}", file=sys.stderr, flush=True)
+    scale, zero = detail["quantization"]
+    return pooled, scale, zero
+
+
+def transformed(seen: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+    """Square root, unit, minus the seen mean, unit, strongest 256 directions of the seen images, unit.
+
+    Pooled features float32 (n, D), not negative (what rounding leaves below 0 counts as 0) -> float32 (n, 256).
+    """
+    first = [unit(np.sqrt(np.maximum(x, 0))) for x in (seen, *others)]
+    mean = first[0].mean(0)
+    centred = [unit(x - mean) for x in first]
+    directions = np.linalg.eigh(centred[0].T @ centred[0])[1][:, ::-1][:, :DIRECTIONS]
+    return [unit(x @ directions).astype(np.float32) for x in centred]

@@ -1,0 +1,33 @@
+"""ESZSL: a bilinear map in closed form (Romera-Paredes and Torr, ICML 2015, equation 8)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from t2m_edge.evaluation.methods.method import Method, Scores, Seen
+
+
+def fit(seen: Seen, seed: int = 0, image_strength: float = 1.0, text_strength: float = 1.0) -> Scores:
+    """V = (X'X + g I)^-1 X'Y S (S'S + l I)^-1, Y in {-1, 1}; strengths are shares of the mean diagonal."""
+    x, s = seen.features.astype(np.float64), seen.texts.astype(np.float64)
+    y = 2 * np.eye(len(s))[seen.labels] - 1
+    left, right = x.T @ x, s.T @ s
+    damp = [
+        strength * np.trace(g) / len(g) * np.eye(len(g))
+        for strength, g in ((image_strength, left), (text_strength, right))
+    ]
+    bilinear = np.linalg.solve(left + damp[0], x.T @ y @ s) @ np.linalg.inv(right + damp[1])
+
+    def scores(features: np.ndarray, texts: np.ndarray) -> np.ndarray:
+        return features @ bilinear @ texts.T
+
+    return scores
+
+
+STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
+METHOD = Method(
+    "ESZSL",
+    fit,
+    {"image_strength": STRENGTHS, "text_strength": STRENGTHS},
+    {"image_strength": 1.0, "text_strength": 1.0},
+)

@@ -1,0 +1,108 @@
+"""What every method of the study is: it learns from images and texts of seen classes and scores images for texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from t2m_edge.hypernetworks.class_vectors import TextCentres, unit
+
+Scores = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""(features float32 (n, d), texts float32 (k, d_text)) -> logits (n, k)."""
+
+CONDITIONS = ("name", "sentence", "descriptions")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Images and texts of the seen classes of one data set.
+
+    features: float32 (n, d), unit rows; labels: int64 (n,) into the k classes.
+    names: float32 (k, d_text), embeddings of the names; sentences: k arrays float32 (m_i, d_text), m_i at least 1.
+    centres: what is taken off an embedding of a name or of a sentence before use.
+    condition: how the tested classes will be given, one of CONDITIONS; ``texts`` follows it.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    names: np.ndarray
+    sentences: tuple[np.ndarray, ...]
+    centres: TextCentres
+    condition: str = "descriptions"
+
+    @property
+    def texts(self) -> np.ndarray:
+        """One unit vector a class, as the tested classes will have it: float32 (k, d_text).
+
+        Where the tested classes have a single sentence, the mean of a seen class's sentences is its best estimate.
+        """
+        return self.text_of(self.condition)
+
+    def text_of(self, condition: str) -> np.ndarray:
+        """``texts`` under another condition."""
+        return text_vectors(self.names, self.sentences, self.centres, condition)
+
+    @property
+    def single_sentences(self) -> tuple[np.ndarray, np.ndarray]:
+        """All sentences one by one, unit vectors float32 (m, d_text), and the class number of each, int64 (m,)."""
+        owner = np.repeat(np.arange(len(self.sentences)), [len(s) for s in self.sentences])
+        return unit(np.concatenate(self.sentences) - self.centres.text), owner
+
+    @property
+    def prototypes(self) -> np.ndarray:
+        """Mean feature of each class: float32 (k, d)."""
+        return np.stack([self.features[self.labels == c].mean(0) for c in range(len(self.names))])
+
+    def only(self, classes: np.ndarray) -> Seen:
+        """These classes alone, labels renumbered."""
+        number = np.full(len(self.names), -1)
+        number[classes] = np.arange(len(classes))
+        keep = number[self.labels] >= 0
+        sentences = tuple(self.sentences[c] for c in classes)
+        kept = self.features[keep], number[self.labels[keep]], self.names[classes], sentences
+        return Seen(*kept, self.centres, self.condition)
+
+
+def text_vectors(
+    names: np.ndarray, sentences: tuple[np.ndarray, ...], centres: TextCentres, condition: str
+) -> np.ndarray:
+    """Class vectors under a condition: float32 (k, d_text), unit rows."""
+    if condition == "name":
+        return unit(names - centres.name)
+    return unit(np.stack([s.mean(0) for s in sentences]) - centres.text)
+
+
+def drawn_texts(seen: Seen, rng: np.random.Generator) -> np.ndarray:
+    """A vector for each class from what it has: its name, or the mean of one, some or all sentences. float32 (k, d)."""
+    rows = [
+        seen.names[c] - seen.centres.name
+        if rng.random() < 0.25
+        else s[rng.permutation(len(s))[: int(rng.choice([1, 2, 4, 16, len(s)]))]].mean(0) - seen.centres.text
+        for c, s in enumerate(seen.sentences)
+    ]
+    return unit(np.stack(rows)).astype(np.float32)
+
+
+def drawn_sentences(seen: Seen, classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One sentence for each of these classes: float32 (len(classes), d_text)."""
+    rows = [seen.sentences[c][rng.integers(len(seen.sentences[c]))] for c in classes]
+    return unit(np.stack(rows) - seen.centres.text).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method of the study.
+
+    fit: (seen, seed, **settings) -> Scores. grid: the values that tuning tries for each setting. settings: the
+    committed ones. by_condition: fitted anew for each text condition; otherwise once for all of them.
+    """
+
+    name: str
+    fit: Callable[..., Scores]
+    grid: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    by_condition: bool = True
+    seeded: bool = False

@@ -1,0 +1,39 @@
+"""Ours: the hypernetwork of the packs (t2m_edge/training/head.py) with its committed recipe.
+
+Cosine logits and text noise on a network that adds to a closed-form start.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from t2m_edge.evaluation.methods.method import Method, Scores, Seen
+from t2m_edge.training.head import HeadRecipe, TrainingSet, train_head
+
+
+def fit(seen: Seen, seed: int = 0, **settings: object) -> Scores:
+    """``settings`` are fields of HeadRecipe."""
+    data = TrainingSet("seen", seen.features, seen.labels, seen.names, seen.sentences)
+    model = train_head([data], HeadRecipe(seed=seed, **settings), seen.centres, None)
+
+    def scores(features: np.ndarray, texts: np.ndarray) -> np.ndarray:
+        z = np.concatenate([texts, np.zeros_like(texts)], 1).astype(np.float32)
+        with torch.inference_mode():
+            return model(torch.from_numpy(z)).logits(torch.from_numpy(features)).numpy()
+
+    return scores
+
+
+METHOD = Method(
+    "hypernetwork",
+    fit,
+    {"noise": (1.0, 2.0, 3.0), "skip_strength": (1.0, 3.0, 10.0)},
+    by_condition=False,
+    seeded=True,
+)
+WITH_SET_CONTEXT = Method(
+    "hypernetwork with set context",
+    lambda seen, seed=0, **s: fit(seen, seed, mixing=True, **s),
+    **{"grid": METHOD.grid, "by_condition": False, "seeded": True},
+)

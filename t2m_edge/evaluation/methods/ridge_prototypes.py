@@ -1,0 +1,58 @@
+"""Ridge from text vectors to class means, scored with the shrunk covariance within classes (L).
+
+The score is the one of linear discriminant analysis: f'S^-1 p - p'S^-1 p / 2 (Hastie, Tibshirani and Friedman, 4.3).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from t2m_edge.evaluation.methods.method import Method, Scores, Seen
+from t2m_edge.evaluation.methods.ridge import STRENGTHS, ridge_few_rows, ridge_many_rows
+
+
+def inverse_covariance(
+    features: np.ndarray, labels: np.ndarray, prototypes: np.ndarray, shrinkage: float
+) -> np.ndarray:
+    """Inverse of the covariance within classes, shrunk to a multiple of the identity: float64 (d, d)."""
+    x = features - prototypes[labels]
+    covariance = x.T @ x / len(x)
+    shrink = shrinkage / (1 + shrinkage)
+    covariance = (1 - shrink) * covariance + shrink * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    return np.linalg.inv(covariance)
+
+
+def fit(seen: Seen, seed: int = 0, strength: float = 1.0, shrinkage: float = 1.0, single: bool = False) -> Scores:
+    """``single``: the regression sees every sentence and name by itself instead of one mean vector a class."""
+    prototypes = seen.prototypes
+    inverse = inverse_covariance(seen.features, seen.labels, prototypes, shrinkage)
+    texts, offset = seen.texts, prototypes.mean(0)
+    if single:
+        sentences, owner = seen.single_sentences
+        inputs = np.concatenate([sentences, seen.text_of("name")])
+        owner = np.concatenate([owner, np.arange(len(prototypes))])
+        factor = 1 / np.sqrt(np.bincount(owner)[owner])[:, None]
+        centre = np.zeros(inputs.shape[1])
+        map_ = ridge_many_rows(inputs * factor, (prototypes - offset)[owner] * factor, strength)
+    else:
+        centre = texts.mean(0)
+        map_ = ridge_few_rows(texts - centre, prototypes - offset, strength)
+
+    def scores(features: np.ndarray, texts: np.ndarray) -> np.ndarray:
+        p = (texts - centre) @ map_ + offset
+        row = p @ inverse
+        return features @ row.T - (row * p).sum(1) / 2
+
+    return scores
+
+
+GRID = {"strength": STRENGTHS, "shrinkage": STRENGTHS}
+METHOD = Method("ridge to prototypes (L)", fit, GRID, {"strength": 1.0, "shrinkage": 1.0})
+ON_SENTENCES = Method(
+    "L on single sentences",
+    partial(fit, single=True),
+    {"strength": (3.0, 10.0, 30.0, 100.0), "shrinkage": (0.3, 1.0, 3.0)},
+    {"strength": 30.0, "shrinkage": 1.0},
+)

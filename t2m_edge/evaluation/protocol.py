@@ -1,0 +1,153 @@
+"""The study's protocol: one problem a split, conditions of the tested texts, tuning on pseudo-unseen classes."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from t2m_edge.evaluation.frozen_features import TRAIN_IMAGES, pooled_features, transformed
+from t2m_edge.evaluation.methods.method import CONDITIONS, Method, Scores, Seen, text_vectors
+from t2m_edge.evaluation.metrics import drawn_tasks_accuracy, per_class_accuracy
+from t2m_edge.hypernetworks.class_vectors import name_prompt, text_centres, unit
+from t2m_edge.text import TextEncoder
+from t2m_edge.training.splits import SPLITS, class_split
+from t2m_edge.training.texts import class_texts
+
+DRAWS = 3
+INNER_SPLITS = 4
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Test images and texts of classes that were not learned from; the fields are those of ``Seen``."""
+
+    features: np.ndarray
+    labels: np.ndarray
+    names: np.ndarray
+    sentences: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One split of one data set. ``number`` seeds what is drawn for it."""
+
+    name: str
+    number: int
+    seen: Seen
+    unseen: Unseen
+
+
+@dataclass(frozen=True)
+class ClassEmbeddings:
+    """A data set's classes by name: the embedding of the name, float32 (d_text,), and of its sentences (m, d_text)."""
+
+    name: dict[str, np.ndarray]
+    sentences: dict[str, np.ndarray]
+
+    def of(self, classes: tuple[str, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """names float32 (k, d_text) and k arrays of sentences, in this order."""
+        return np.stack([self.name[c] for c in classes]), tuple(self.sentences[c] for c in classes)
+
+
+def dataset_embeddings(encoder: TextEncoder, dataset: str, shared: Path, cache: Path) -> ClassEmbeddings:
+    """Embeddings of all classes of a data set, kept in ``cache`` under the encoder's id."""
+    texts = class_texts(shared)[dataset]
+    path = cache / f"{dataset}-texts-{hashlib.sha256(encoder.id.encode()).hexdigest()[:16]}.npz"
+    if not path.exists():
+        print(f"{encoder.id}: texts of {dataset}", file=sys.stderr, flush=True)
+        names = encoder.encode([name_prompt(t.name) for t in texts.values()])
+        sentences = encoder.encode([line for t in texts.values() for line in t.descriptions])
+        np.savez(path, names=names, sentences=sentences)
+    with np.load(path) as table:
+        ends = np.cumsum([len(t.descriptions) for t in texts.values()])[:-1]
+        name = dict(zip(texts, table["names"], strict=True))
+        return ClassEmbeddings(name, dict(zip(texts, np.split(table["sentences"], ends), strict=True)))
+
+
+def frozen_problem(
+    backbone: str, dataset: str, split_name: str, found: ClassEmbeddings, shared: Path, cache: Path
+) -> Problem:
+    """A problem on the features of a frozen backbone: all test images of the unseen classes."""
+    unseen = class_split(shared, split_name).unseen[dataset]
+    seen = tuple(c for c in sorted(found.name) if c not in set(unseen))
+    train = pooled_features(backbone, dataset, "train", shared, cache, TRAIN_IMAGES).only(seen)
+    test = pooled_features(backbone, dataset, "test", shared, cache).only(unseen)
+    x, y = transformed(train.pooled, test.pooled)
+    known = found.of(seen)
+    return Problem(
+        f"{dataset} {split_name}",
+        SPLITS.index(split_name),
+        Seen(x, train.labels, *known, text_centres([known])),
+        Unseen(y, test.labels, *found.of(unseen)),
+    )
+
+
+def unseen_texts(problem: Problem, condition: str) -> list[np.ndarray]:
+    """Draws of the unseen classes' vectors float32 (k, d_text); one draw but for "sentence", which has three."""
+    unseen, centres = problem.unseen, problem.seen.centres
+    if condition != "sentence":
+        return [text_vectors(unseen.names, unseen.sentences, centres, condition).astype(np.float32)]
+    rng = np.random.default_rng(problem.number)
+    return [
+        unit(np.stack([s[rng.integers(len(s))] for s in unseen.sentences]) - centres.text).astype(np.float32)
+        for _ in range(DRAWS)
+    ]
+
+
+def accuracies(scores: Scores, problem: Problem, condition: str) -> list[float]:
+    """Mean per-class top-1 in percent over all unseen classes, over 200 drawn 5-way tasks, over all pairs."""
+    draws = []
+    for texts in unseen_texts(problem, condition):
+        logits, labels = scores(problem.unseen.features, texts), problem.unseen.labels
+        ways = (per_class_accuracy(logits, labels), *(drawn_tasks_accuracy(logits, labels, w) for w in (5, 2)))
+        draws.append([100 * w for w in ways])
+    return np.mean(draws, 0).tolist()
+
+
+def inner_problems(problem: Problem, count: int = INNER_SPLITS) -> list[Problem]:
+    """Problems inside the seen classes: a quarter of them, drawn ``count`` times, plays the unseen ones."""
+    rng = np.random.default_rng(problem.number)
+    seen, out = problem.seen, []
+    for _ in range(count):
+        held = np.sort(rng.permutation(len(seen.names))[: len(seen.names) // 4])
+        part = seen.only(held)
+        rest = seen.only(np.setdiff1d(np.arange(len(seen.names)), held))
+        unseen = Unseen(part.features, part.labels, part.names, part.sentences)
+        out.append(Problem(f"inside {problem.name}", problem.number, rest, unseen))
+    return out
+
+
+def tuned(method: Method, problems: list[Problem], condition: str, seed: int = 0) -> dict[str, Any]:
+    """The settings of the method's grid with the best mean accuracy over the problems' unseen classes."""
+    best: tuple[float, dict[str, Any]] = (-1.0, {})
+    for values in product(*method.grid.values()):
+        settings = dict(zip(method.grid, values, strict=True))
+        found = []
+        for problem in problems:
+            scores = method.fit(replace(problem.seen, condition=condition), seed, **settings)
+            labels = problem.unseen.labels
+            found += [
+                per_class_accuracy(scores(problem.unseen.features, texts), labels)
+                for texts in unseen_texts(problem, condition)
+            ]
+        if np.mean(found) > best[0]:
+            best = (float(np.mean(found)), settings)
+    return best[1]
+
+
+def study(method: Method, problem: Problem, settings: dict[str, Any] | None, seed: int) -> dict[str, list[float]]:
+    """{condition: accuracies}. Without ``settings``, those of a method in closed form are tuned inside the problem."""
+    out: dict[str, list[float]] = {}
+    fitted: Scores | None = None
+    for condition in CONDITIONS:
+        if fitted is None or method.by_condition:
+            chosen = settings if settings is not None else tuned(method, inner_problems(problem), condition)
+            fitted = method.fit(replace(problem.seen, condition=condition), seed, **chosen)
+        out[condition] = accuracies(fitted, problem, condition)
+    return out
