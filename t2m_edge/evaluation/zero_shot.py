@@ -19,8 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from t2m_edge.compiler import compile
-from t2m_edge.evaluation.linear import FITS, SeenClasses, tune
+from t2m_edge.evaluation.methods import ridge_prototypes, ridge_rows
+from t2m_edge.evaluation.methods.method import Seen
 from t2m_edge.evaluation.metrics import drawn_tasks_accuracy, per_class_accuracy
+from t2m_edge.evaluation.protocol import Problem, Unseen, inner_problems, tuned
 from t2m_edge.hypernetworks.class_vectors import TextCentres, class_vectors, text_centres
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.task import ClassDescription, Task
@@ -29,12 +31,12 @@ from t2m_edge.training.features import FeatureSet, int8_features, prepared
 from t2m_edge.training.head import HeadRecipe, train_head
 from t2m_edge.training.packing import head_images, training_sets
 from t2m_edge.training.splits import SPLITS, class_split
-from t2m_edge.training.texts import ClassTexts, class_texts
+from t2m_edge.training.texts import ClassTexts, class_embeddings, class_texts
 from t2m_exporters.quantize import quantize_head
 from t2m_runtime import Classifier, Head, Layer
 
-CONDITIONS = ("descriptions", "name")
-INNER_SPLITS = 4
+CONDITIONS = {"descriptions": "both", "name": "name"}
+"""How a user would give the classes, and what the study calls it."""
 
 
 def pack_name(split: str) -> str:
@@ -81,12 +83,6 @@ def cached_features(pack: Pack, images: ImageSet, part: str, cache: Path) -> Fea
     return found
 
 
-def inner_splits(classes: int, seed: int) -> list[np.ndarray]:
-    """Pseudo-unseen class numbers: a quarter of the seen classes, drawn several times."""
-    rng = np.random.default_rng(seed)
-    return [np.sort(rng.permutation(classes)[: classes // 4]) for _ in range(INNER_SPLITS)]
-
-
 def study_split(pack: Pack, name: str, dataset: str, shared: Path, cache: Path) -> dict[str, dict[str, list[float]]]:
     """{condition: {method: [20-way, 5-way, 2-way]}} in percent, for the unseen classes of one split and data set."""
     split, texts = class_split(shared, name), class_texts(shared)[dataset]
@@ -97,17 +93,23 @@ def study_split(pack: Pack, name: str, dataset: str, shared: Path, cache: Path) 
         cached_features(pack, train, f"train{name}", cache),
         cached_features(pack, test, f"test{name}", cache),
     )
-    half = pack.text_encoder.d_text
+    known = class_embeddings(pack.text_encoder, texts, train.classes)
+    tested = class_embeddings(pack.text_encoder, texts, test.classes)
+    problem = Problem(
+        f"{dataset} {name}",
+        SPLITS.index(name),
+        Seen(seen.real, seen.labels, *known, pack.centres),
+        Unseen(unseen.real, unseen.labels, *tested),
+    )
     out: dict[str, dict[str, list[float]]] = {}
-    for condition in CONDITIONS:
+    for condition, given in CONDITIONS.items():
         classes = described(test.classes, texts, condition)
         z = vectors(pack, classes)
-        z_seen = vectors(pack, described(train.classes, texts, condition))[:, :half]
         logits = {"hypernetwork": head_logits(pack, pack.head(tuple(c.name for c in classes), z), unseen)}
-        data = SeenClasses(seen.real, seen.labels, z_seen)
-        for method, fit in FITS.items():
-            strengths = tune(method, data, inner_splits(len(train.classes), SPLITS.index(name)))
-            logits[method] = fit(data, *strengths)(unseen.real, z[:, :half])
+        for method, label in ((ridge_rows.METHOD, "W"), (ridge_prototypes.METHOD, "L")):
+            settings = tuned(method, inner_problems(problem), given)
+            scores = method.fit(replace(problem.seen, condition=given), **settings)
+            logits[label] = scores(unseen.real, z[:, : pack.text_encoder.d_text])
         found = {m: accuracies(v, test.labels) for m, v in logits.items()}
         artifact = artifact_scores(pack, classes, test)
         found["artifact"] = [100 * per_class_accuracy(artifact, test.labels), *found["hypernetwork"][1:]]

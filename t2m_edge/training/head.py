@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from t2m_edge.evaluation.linear import SeenClasses, prototype_rows
 from t2m_edge.hypernetworks.class_vectors import TextCentres, positive_halves, unit
 from t2m_edge.hypernetworks.hypernetwork import Hypernetwork, HypernetworkConfig
+from t2m_edge.training.closed_form import text_to_row
 
 
 @dataclass(frozen=True)
@@ -144,12 +144,13 @@ def start_from_closed_form(
     """
     vectors = [positive_halves(*s.embeddings, centres) for s in sets]
     offsets = np.cumsum([0, *(len(v) for v in vectors)])
-    seen = SeenClasses(
+    weight, bias = text_to_row(
         np.concatenate([s.features - s.features.mean(0) for s in sets]),
         np.concatenate([s.labels + o for s, o in zip(sets, offsets)]),
         np.concatenate(vectors),
+        recipe.skip_strength,
+        recipe.skip_shrinkage,
     )
-    weight, bias = prototype_rows(seen, recipe.skip_strength, recipe.skip_shrinkage)
     assert model.skip is not None
     with torch.no_grad():
         model.skip.weight.copy_(torch.from_numpy(np.concatenate([weight, -weight / 2]).T))

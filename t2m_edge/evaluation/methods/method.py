@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from t2m_edge.hypernetworks.class_vectors import TextCentres, unit
+from t2m_edge.hypernetworks.class_vectors import TextCentres, positive_halves, unit
+from t2m_edge.training.closed_form import prototypes
 
 Scores = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(features float32 (n, d), texts float32 (k, d_text)) -> logits (n, k)."""
@@ -23,7 +24,7 @@ class Seen:
     features: float32 (n, d), unit rows; labels: int64 (n,) into the k classes.
     names: float32 (k, d_text), embeddings of the names; sentences: k arrays float32 (m_i, d_text), m_i at least 1.
     centres: what is taken off an embedding of a name or of a sentence before use.
-    condition: how the tested classes will be given, one of CONDITIONS; ``texts`` follows it.
+    condition: how the tested classes will be given, one of CONDITIONS or "both"; ``texts`` follows it.
     """
 
     features: np.ndarray
@@ -54,7 +55,7 @@ class Seen:
     @property
     def prototypes(self) -> np.ndarray:
         """Mean feature of each class: float32 (k, d)."""
-        return np.stack([self.features[self.labels == c].mean(0) for c in range(len(self.names))])
+        return prototypes(self.features, self.labels)
 
     def only(self, classes: np.ndarray) -> Seen:
         """These classes alone, labels renumbered."""
@@ -69,9 +70,11 @@ class Seen:
 def text_vectors(
     names: np.ndarray, sentences: tuple[np.ndarray, ...], centres: TextCentres, condition: str
 ) -> np.ndarray:
-    """Class vectors under a condition: float32 (k, d_text), unit rows."""
+    """Class vectors under a condition, float32 (k, d_text), unit rows; "both": as compile makes them."""
     if condition == "name":
         return unit(names - centres.name)
+    if condition == "both":
+        return positive_halves(names, sentences, centres)
     return unit(np.stack([s.mean(0) for s in sentences]) - centres.text)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from t2m_edge.evaluation.methods.method import Method, Scores, Seen
-from t2m_edge.evaluation.methods.ridge import STRENGTHS, balance, ridge_many_rows
 from t2m_edge.hypernetworks.class_vectors import unit
+from t2m_edge.training.closed_form import STRENGTHS, balance, ridge_many_rows
 
 
 def fit(seen: Seen, seed: int = 0, strength: float = 1.0) -> Scores:

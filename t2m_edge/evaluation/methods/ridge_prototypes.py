@@ -10,18 +10,7 @@ from functools import partial
 import numpy as np
 
 from t2m_edge.evaluation.methods.method import Method, Scores, Seen
-from t2m_edge.evaluation.methods.ridge import STRENGTHS, ridge_few_rows, ridge_many_rows
-
-
-def inverse_covariance(
-    features: np.ndarray, labels: np.ndarray, prototypes: np.ndarray, shrinkage: float
-) -> np.ndarray:
-    """Inverse of the covariance within classes, shrunk to a multiple of the identity: float64 (d, d)."""
-    x = features - prototypes[labels]
-    covariance = x.T @ x / len(x)
-    shrink = shrinkage / (1 + shrinkage)
-    covariance = (1 - shrink) * covariance + shrink * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-    return np.linalg.inv(covariance)
+from t2m_edge.training.closed_form import STRENGTHS, inverse_covariance, ridge_few_rows, ridge_many_rows
 
 
 def fit(seen: Seen, seed: int = 0, strength: float = 1.0, shrinkage: float = 1.0, single: bool = False) -> Scores:
