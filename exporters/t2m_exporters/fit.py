@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,25 +12,10 @@ from t2m_runtime.head import Head, QuantizedHead
 
 if TYPE_CHECKING:
     from t2m_runtime.manifest import Manifest
+    from t2m_runtime.tflite_file import Tensor
 
 
-@dataclass(frozen=True)
-class End:
-    """An input or output tensor of a stored backbone.
-
-    Args:
-        dtype: numpy's name of the type.
-        scale, zero_point: quantisation; scale 0 where there is none.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    scale: float = 0.0
-    zero_point: int = 0
-
-
-def check_fit(image: End, features: End, head: Head | QuantizedHead, manifest: Manifest, target: str) -> None:
+def check_fit(image: Tensor, features: Tensor, head: Head | QuantizedHead, manifest: Manifest, target: str) -> None:
     """Raises InputError unless backbone ends, head, manifest and target belong together."""
     int8 = isinstance(head, QuantizedHead)
     dtype = "int8" if int8 else "float32"

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from t2m_exporters import onnx_wire as wire
-from t2m_exporters.fit import End, check_fit
+from t2m_exporters.fit import check_fit
 from t2m_exporters.graph import (
     FEATURES,
     HEAD,
@@ -33,8 +32,10 @@ from t2m_exporters.graph import (
     same_padding,
     shapes,
 )
+from t2m_runtime import onnx_wire as wire
 from t2m_runtime.errors import InputError
 from t2m_runtime.head import Head, QuantizedHead
+from t2m_runtime.tflite_file import Tensor
 
 if TYPE_CHECKING:
     from t2m_exporters.quantize import QuantizedGraph
@@ -116,9 +117,9 @@ def append_head_onnx(backbone: bytes, head: Head | QuantizedHead, manifest: Mani
     return b"".join([model[:start], wire.header(7, length), *kept, added, model[end:], tail])
 
 
-def _read_graph(graph: memoryview) -> tuple[End, End, list[memoryview]]:
+def _read_graph(graph: memoryview) -> tuple[Tensor, Tensor, list[memoryview]]:
     """Input, output, and the graph's bytes without the output field."""
-    ends: dict[int, End] = {}
+    ends: dict[int, Tensor] = {}
     kept, constants, position = [], {}, 0
     for number, kind, start, value, stop in wire.fields(graph):
         if number in (11, 12):
@@ -139,25 +140,25 @@ def _read_graph(graph: memoryview) -> tuple[End, End, list[memoryview]]:
         if len(scale) != 4 or len(zero_point) != 1:
             raise InputError("the backbone does not say how its features are quantised; use the pack's own file")
         number, zero = np.frombuffer(scale, "<f4")[0], np.frombuffer(zero_point, "i1")[0]
-        features = End(features.name, features.shape, features.dtype, float(number), int(zero))
+        features = Tensor(features.name, features.shape, features.dtype, (float(number),), (int(zero),))
     return ends[11], features, kept
 
 
-def _read_end(info: memoryview) -> End:
-    """End from a ValueInfoProto with a fixed shape."""
+def _read_end(info: memoryview) -> Tensor:
+    """Tensor from a ValueInfoProto with a fixed shape."""
     name, dtype, shape = "", "?", []
     for number, _, _, value, stop in wire.fields(info):
         if number == 1:
             name = wire.text(info[value:stop])
         if number == 2:
-            for tensor in _blocks(info[value:stop], 1):
+            for tensor in wire.blocks(info[value:stop], 1):
                 for kind, form, _, place, finish in wire.fields(tensor):
                     if kind == 1 and form == wire.VARINT:
                         code = wire.read_varint(tensor, place)
                         dtype = {wire.FLOAT: "float32", wire.UINT8: "uint8", wire.INT8: "int8"}.get(code, "?")
                     if kind == 2 and form == wire.BYTES:
-                        shape = [_read_dim(dim) for dim in _blocks(tensor[place:finish], 1)]
-    return End(name, tuple(shape), dtype)
+                        shape = [_read_dim(dim) for dim in wire.blocks(tensor[place:finish], 1)]
+    return Tensor(name, tuple(shape), dtype)
 
 
 def _read_dim(dim: memoryview) -> int:
@@ -167,16 +168,8 @@ def _read_dim(dim: memoryview) -> int:
 
 def _read_constant(tensor: memoryview) -> dict[str, bytes]:
     """Name and raw data of a small TensorProto."""
-    names, data = _blocks(tensor, 8), _blocks(tensor, 9)
+    names, data = wire.blocks(tensor, 8), wire.blocks(tensor, 9)
     return {wire.text(names[0]): bytes(data[0])} if len(names) == 1 and len(data) == 1 else {}
-
-
-def _blocks(message: memoryview, field: int) -> list[memoryview]:
-    return [
-        message[value:stop]
-        for number, kind, _, value, stop in wire.fields(message)
-        if number == field and kind == wire.BYTES
-    ]
 
 
 def _head(head: Head | QuantizedHead, result: str) -> tuple[list[bytes], list[bytes]]:

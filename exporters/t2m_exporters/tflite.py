@@ -32,9 +32,10 @@ from t2m_exporters.tflite_metadata import (
     model_metadata,
     with_files,
 )
-from t2m_exporters.tflite_tables import NONE, RELU, SAME, ModelWriter, read_model, read_tensor
+from t2m_exporters.tflite_tables import NONE, RELU, SAME, ModelWriter
 from t2m_runtime.errors import InputError
 from t2m_runtime.head import Head, QuantizedHead
+from t2m_runtime.tflite_file import read_tables, read_tensor
 
 if TYPE_CHECKING:
     from t2m_exporters.quantize import QuantizedGraph
@@ -74,7 +75,7 @@ def append_head_tflite(backbone: bytes, head: Head | QuantizedHead, manifest: Ma
     Raises:
         InputError: head, backbone and manifest do not belong together, or the backbone's bytes are damaged.
     """
-    existing = read_model(backbone)
+    existing = read_tables(backbone)
     ends = existing.inputs + existing.outputs
     if len(existing.inputs) != 1 or len(existing.outputs) != 1 or not all(0 <= i < len(existing.tensors) for i in ends):
         raise InputError("the backbone must have one input and one output; use the pack's own file")
