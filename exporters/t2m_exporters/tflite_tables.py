@@ -23,24 +23,26 @@ SAME, NONE, RELU = 0, 0, 1
 
 
 class OperatorKind(NamedTuple):
-    """BuiltinOperator code, BuiltinOptions type, lowest version with float and with int8 tensors (op_version.cc)."""
+    """BuiltinOperator code, BuiltinOptions type, and the lowest version for each form of its inputs (op_version.cc).
+
+    Forms: the type of the first input, or "dynamic" for float activations with int8 weights.
+    """
 
     code: int
     options_type: int
-    float_version: int
-    int8_version: int
+    versions: dict[str, int]
 
 
 OPERATORS = {
-    "ADD": OperatorKind(0, 11, 1, 2),
-    "CONV_2D": OperatorKind(3, 1, 1, 3),
-    "DEPTHWISE_CONV_2D": OperatorKind(4, 2, 1, 3),
-    "DEQUANTIZE": OperatorKind(6, 38, 1, 2),
-    "FULLY_CONNECTED": OperatorKind(9, 8, 1, 4),
-    "L2_NORMALIZATION": OperatorKind(11, 12, 1, 2),
-    "SOFTMAX": OperatorKind(25, 9, 1, 2),
-    "MEAN": OperatorKind(40, 27, 1, 2),
-    "QUANTIZE": OperatorKind(114, 89, 1, 1),
+    "ADD": OperatorKind(0, 11, {"float32": 1, "int8": 2}),
+    "CONV_2D": OperatorKind(3, 1, {"float32": 1, "int8": 3, "dynamic": 5}),
+    "DEPTHWISE_CONV_2D": OperatorKind(4, 2, {"float32": 1, "int8": 3, "dynamic": 6}),
+    "DEQUANTIZE": OperatorKind(6, 38, {"uint8": 1, "int8": 2, "float16": 3}),
+    "FULLY_CONNECTED": OperatorKind(9, 8, {"float32": 1, "int8": 4, "dynamic": 9}),
+    "L2_NORMALIZATION": OperatorKind(11, 12, {"float32": 1, "int8": 2}),
+    "SOFTMAX": OperatorKind(25, 9, {"float32": 1, "int8": 2}),
+    "MEAN": OperatorKind(40, 27, {"float32": 1, "int8": 2}),
+    "QUANTIZE": OperatorKind(114, 89, {"float32": 1, "uint8": 1, "int8": 1}),
 }
 
 
@@ -78,6 +80,14 @@ class ModelWriter:
         self._tensors = [-position for position in found.tensors]
         self._operators = [-position for position in found.operators]
         self._buffers = [-position for position in found.buffers]
+
+    def packed(self, codes: list[tuple[int, int, int]], tensors: list[int], operators: list[int]) -> None:
+        """Takes tables that were written with this builder: (code, version, place), and places."""
+        for code, version, place in codes:
+            self._code_index.setdefault((code, version), len(self._codes))
+            self._codes.append(place)
+        self._tensors += tensors
+        self._operators += operators
 
     def buffer(self, data: bytes | np.ndarray) -> int:
         """Adds a Buffer and returns its index; data is bytes or a little-endian C-order array."""
@@ -135,18 +145,18 @@ class ModelWriter:
         self._tensors.append(b.EndObject())
         return len(self._tensors) - 1
 
-    def operator(self, kind: str, inputs: list[int], output: int, int8: bool, options: tuple = ()) -> None:
+    def operator(self, kind: str, inputs: list[int], output: int, form: str, options: tuple = ()) -> None:
         """Adds an Operator and, the first time, its OperatorCode.
 
         Args:
             kind: a key of OPERATORS.
-            int8: whether its tensors are int8, which decides the version.
+            form: a key of its versions.
             options: (slot, "Int8" | "Int32" | "Float32" | "Bool", value) of the operator's options table; none of the
                 fields that we write has a schema default other than 0.
         """
         b = self.builder
         facts = OPERATORS[kind]
-        key = (facts.code, facts.int8_version if int8 else facts.float_version)
+        key = (facts.code, facts.versions[form])
         if key not in self._code_index:
             b.StartObject(4)
             b.PrependInt8Slot(0, facts.code, 0)

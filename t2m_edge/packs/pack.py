@@ -23,6 +23,8 @@ from t2m_runtime.manifest import InputSpec, PackRef, SelfTest
 
 SCHEMA = 1
 DEFAULT = "default"
+DERIVED = ("fp16", "int8-dynamic")
+"""Precisions that are made from the stored fp32 graphs."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class PackInfo:
     """The facts of ``pack.json``.
 
     features: length of a feature vector; unit: whether it has length 1; scale, zero_point: of the int8 features.
+    independent: whether the hypernetwork makes each class's row from that class alone.
+    parity: "precision.target" -> how close that graph is to the float one, as pack build measured it.
     """
 
     name: str
@@ -43,18 +47,27 @@ class PackInfo:
     max_classes: int
     provenance: dict[str, Any]
     accuracy: dict[str, Any]
+    independent: bool
+    parity: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class FeatureBank:
     """Held-out images as the int8 backbone sees them.
 
-    features: int8 (n, d); labels: int32 (n,), indices into classes.
+    features: int8 (n, d) at scale and zero_point; labels: int32 (n,), indices into classes.
     """
 
     features: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
+    scale: float
+    zero_point: int
+
+    @property
+    def real(self) -> np.ndarray:
+        """The features dequantised, float32 (n, d)."""
+        return (self.features.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
 
 
 @dataclass(frozen=True)
@@ -93,12 +106,32 @@ class Pack:
         return self._store.read(name)
 
     def _backbone(self, target: str, precision: str) -> bytes:
-        """The ready graph, image -> features, for target "tflite" or "onnx", precision "fp32" or "int8"."""
-        return self._store.read(f"backbone/{precision}.{target}")
+        """The graph, image -> features, for target "tflite" or "onnx"; fp16 and int8-dynamic are derived from fp32."""
+        if precision not in DERIVED:
+            return self._store.read(f"backbone/{precision}.{target}")
+        if target == "tflite":
+            from t2m_exporters.tflite_derived import derive_tflite
+
+            return derive_tflite(self.backbone(target, "fp32"), precision)
+        from t2m_exporters.onnx_derived import derive_onnx
+
+        return derive_onnx(self.backbone(target, "fp32"), precision)
 
     def backbone_sha256(self, target: str, precision: str) -> str:
-        """Hash of that graph's bytes."""
-        return self.files[f"backbone/{precision}.{target}"]["sha256"]
+        """Hash of a stored graph's bytes."""
+        entry = self.files.get(f"backbone/{precision}.{target}")
+        if entry is None:
+            raise InputError(f"{self.path}: the pack has no {precision} backbone for {target}; use another")
+        return entry["sha256"]
+
+    def backbone_id(self, precision: str) -> str:
+        """The hash that names the features of a precision: heads fit by it, whatever the target.
+
+        It is that of the stored .tflite graph, or of the .onnx one in a pack that has no other.
+        """
+        stored = "fp32" if precision in DERIVED else precision
+        target = "tflite" if f"backbone/{stored}.tflite" in self.files else "onnx"
+        return self.backbone_sha256(target, stored)
 
     def verify(self) -> None:
         """Read every file and compare it with its hash.
@@ -129,7 +162,7 @@ class Pack:
         """The feature bank."""
         table = self._tensors("bank.safetensors", {"features": np.int8, "labels": np.int32})
         classes = json.loads(self._store.read("bank.json"))
-        return FeatureBank(table["features"], table["labels"], tuple(classes))
+        return FeatureBank(table["features"], table["labels"], tuple(classes), self.info.scale, self.info.zero_point)
 
     @cached_property
     def probes(self) -> Probes:
@@ -224,7 +257,17 @@ def _info(store: PackStore) -> PackInfo:
             max_classes=int(index["max_classes"]),
             provenance=dict(index["provenance"]),
             accuracy=dict(index["accuracy"]),
+            independent=_independent(index),
+            parity=dict(index.get("backbone_parity", {})),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{store.path}: {INDEX} is off at {error}; get the pack again") from None
     return info
+
+
+def _independent(index: dict[str, Any]) -> bool:
+    """Whether classes are made one by one; packs that do not say have it in the recipe of their hypernetwork."""
+    if "independent_classes" in index:
+        return index["independent_classes"] is True
+    recipe = index["provenance"].get("pack", {}).get("head", {})
+    return recipe.get("mixing") is False and recipe.get("hidden") == 0
