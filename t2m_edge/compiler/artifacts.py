@@ -58,7 +58,7 @@ def head_test(head: Head | QuantizedHead, features: np.ndarray, index: int) -> H
     """
     logits = head.logits(features[index : index + 1])[0]
     step = head.layers[-1].output_scale if isinstance(head, QuantizedHead) else 1e-3
-    digits = max(2, 2 - int(np.floor(np.log10(step))))
+    digits = max(2, 1 - int(np.floor(np.log10(step))))
     return HeadTest(index, tuple(round(float(v), digits) for v in logits), float(f"{step:.2g}"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ class Backbone:
             raise InputError(f"{name_of(head)} reads features at another scale than the model gives; compile it again")
         if loaded.n_features != self.n_features:
             raise InputError(f"{name_of(head)} reads {loaded.n_features} features; the model gives {self.n_features}")
-        return Classifier(manifest, HeadOnBackbone(self, loaded))
+        return Classifier(replace(manifest, input=self.manifest.input), HeadOnBackbone(self, loaded))
 
     def close(self) -> None:
         """Gives the engine's memory back; the backbone and classifiers on it cannot be used afterwards."""

@@ -111,7 +111,7 @@ def blocks(message: memoryview, field: int) -> list[memoryview]:
     ]
 
 
-def text(data: memoryview) -> str:
+def text(data: memoryview | bytes) -> str:
     """UTF-8 content of a field."""
     try:
         return bytes(data).decode()
