@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
@@ -16,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from t2m_edge.hypernetworks.class_vectors import TextCentres
+from t2m_edge.hypernetworks.numpy_form import numpy_form
 from t2m_edge.packs.store import INDEX, PackStore
 from t2m_edge.text import TextEncoder, load_text_encoder
 from t2m_runtime import Head, InputError, Layer
@@ -23,6 +23,8 @@ from t2m_runtime.manifest import InputSpec, PackRef, SelfTest
 
 SCHEMA = 1
 DEFAULT = "default"
+SELF_TEST = "self_test.png"
+"""The first probe image: the same bytes in every artifact, whichever Pillow is installed, and none to load."""
 DERIVED = ("fp16", "int8-dynamic")
 """Precisions that are made from the stored fp32 graphs."""
 
@@ -145,10 +147,14 @@ class Pack:
     @cached_property
     def text_encoder(self) -> TextEncoder:
         """The pack's own encoder, or the one that it names."""
-        names = [name for name in self.files if name.startswith("text/")]
+        texts = {name.removeprefix("text/"): self._store.read(name) for name in self.files if name.startswith("text/")}
+        if self.path.is_dir():
+            return load_text_encoder(self.path / "text")
+        import tempfile
+
         with tempfile.TemporaryDirectory() as folder:
-            for name in names:
-                (Path(folder) / name.removeprefix("text/")).write_bytes(self._store.read(name))
+            for name, data in texts.items():
+                (Path(folder) / name).write_bytes(data)
             return load_text_encoder(folder)
 
     @cached_property
@@ -173,16 +179,21 @@ class Pack:
     @cached_property
     def self_test(self) -> SelfTest:
         """The first probe image as a self-test that expects nothing yet."""
+        if self._store.has(SELF_TEST):
+            return SelfTest.from_png(self._store.read(SELF_TEST), self.probes.images[0], (), 0.0)
         return SelfTest.from_image(self.probes.images[0], (), 0.0)
 
     @cached_property
     def _hypernetwork(self) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+        data = self._store.read("hypernetwork/hypernetwork.onnx")
+        form = numpy_form(data)
+        if form is not None:
+            return form
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
-        data = self._store.read("hypernetwork/hypernetwork.onnx")
         try:
             session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:

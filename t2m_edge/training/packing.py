@@ -22,7 +22,7 @@ from t2m_edge.backbones.transform import fit_transform
 from t2m_edge.hypernetworks.class_vectors import TextCentres, name_prompt
 from t2m_edge.hypernetworks.hypernetwork import Hypernetwork, save_hypernetwork
 from t2m_edge.hypernetworks.onnx_form import onnx_form
-from t2m_edge.packs.pack import DERIVED, SCHEMA
+from t2m_edge.packs.pack import DERIVED, SCHEMA, SELF_TEST
 from t2m_edge.packs.writing import write_pack
 from t2m_edge.text import TextEncoder, load_text_encoder
 from t2m_edge.training.backbone import load_backbone
@@ -41,6 +41,7 @@ from t2m_exporters.quantize import quantize_graph
 from t2m_exporters.tflite import write_backbone_tflite
 from t2m_exporters.tflite_derived import derive_tflite
 from t2m_runtime.engines import load_engine
+from t2m_runtime.manifest import SelfTest
 from t2m_runtime.preparation import PREPARATION_VERSION
 
 FITTING_IMAGES = 60
@@ -176,6 +177,7 @@ def build_pack(
     files["bank.safetensors"] = save({"features": bank.features, "labels": bank.labels.astype(np.int32)})
     files["bank.json"] = json.dumps(list(bank.classes)).encode()
     files["probes.safetensors"] = save({"images": probes, "features": float_features, "quantised": quantised.features})
+    files[SELF_TEST] = SelfTest.from_image(probes[0], (), 0.0).png()
     provenance = json.loads(backbone.with_suffix(".json").read_text("utf-8"))
     facts = {
         "schema_version": SCHEMA,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Iterable, Union
+from typing import TYPE_CHECKING, Any, Iterable, Union
 
 import numpy as np
-from PIL import Image
 
 from t2m_runtime.artifact import Source, kind_of, manifest_of, name_of, read_bytes
 from t2m_runtime.engines import load_engine
@@ -15,7 +14,10 @@ from t2m_runtime.errors import InputError, WorkError
 from t2m_runtime.manifest import Manifest, SelfTest
 from t2m_runtime.preparation import open_image, prepare
 
-Photo = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, Image.Image, np.ndarray]
+if TYPE_CHECKING:
+    from PIL import Image
+
+Photo = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, "Image.Image", np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,8 @@ class Classifier:
         """
         if top_k is not None and (not isinstance(top_k, (int, np.integer)) or isinstance(top_k, bool) or top_k < 1):
             raise InputError(f"top_k is {top_k!r}; give a whole number from 1, or None for all classes")
+        from PIL import Image
+
         if not isinstance(image, (Image.Image, np.ndarray)):
             image = open_image(image)
         spec = self.manifest.input

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 import numpy as np
-from PIL import Image
 
 from t2m_runtime.errors import InputError
 from t2m_runtime.head import MAX_LABELS
@@ -98,15 +97,25 @@ class SelfTest:
     @classmethod
     def from_image(cls, image: np.ndarray, expected: tuple[float, ...], tolerance: float) -> SelfTest:
         """Packs a uint8 (height, width, 3) image and its expected outputs."""
-        pixels = np.ascontiguousarray(image, dtype=np.uint8)
+        from PIL import Image
+
         file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "PNG", optimize=True)
+        Image.fromarray(np.ascontiguousarray(image, dtype=np.uint8)).save(file, "PNG", optimize=True)
+        return cls.from_png(file.getvalue(), image, expected, tolerance)
+
+    @classmethod
+    def from_png(cls, png: bytes, image: np.ndarray, expected: tuple[float, ...], tolerance: float) -> SelfTest:
+        """The same from an image and its PNG form."""
         return cls(
-            input_sha256=hashlib.sha256(pixels.tobytes()).hexdigest(),
-            input=base64.b64encode(file.getvalue()).decode("ascii"),
+            input_sha256=hashlib.sha256(np.ascontiguousarray(image, dtype=np.uint8).tobytes()).hexdigest(),
+            input=base64.b64encode(png).decode("ascii"),
             expected=tuple(float(value) for value in expected),
             tolerance=float(tolerance),
         )
+
+    def png(self) -> bytes:
+        """The image as PNG."""
+        return base64.b64decode(self.input)
 
     def image(self, height: int, width: int) -> np.ndarray:
         """The image, uint8 (height, width, 3).
@@ -114,6 +123,8 @@ class SelfTest:
         Raises:
             InputError: it is not a PNG of that size, or its pixels do not have the stated hash.
         """
+        from PIL import Image
+
         try:
             with Image.open(io.BytesIO(base64.b64decode(self.input, validate=True)), formats=["PNG"]) as png:
                 if png.size != (width, height) or png.mode != "RGB":
