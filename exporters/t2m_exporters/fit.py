@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,25 +12,34 @@ from t2m_runtime.head import Head, QuantizedHead
 
 if TYPE_CHECKING:
     from t2m_runtime.manifest import Manifest
+    from t2m_runtime.tflite_file import Tensor
 
 
-@dataclass(frozen=True)
-class End:
-    """An input or output tensor of a stored backbone.
+SOFTMAX_INT8 = (1 / 256, -128)
+"""What TFLite's int8 SOFTMAX demands of its output: scale, zero point."""
+
+
+def output_quantization(head: Head | QuantizedHead, dtype: str, scores: str) -> tuple[float, int]:
+    """Scale and zero point of a classifier's integer output.
+
+    "softmax": steps of 1/256, in which scores under 1/512 are 0. "logits": the int8 head's own.
 
     Args:
-        dtype: numpy's name of the type.
-        scale, zero_point: quantisation; scale 0 where there is none.
+        dtype: "int8" or "uint8" (the int8 number plus 128).
+
+    Raises:
+        InputError: logits of a float head, which have no range that a calibration found.
     """
+    if scores == "softmax":
+        scale, zero_point = SOFTMAX_INT8
+    elif isinstance(head, QuantizedHead):
+        scale, zero_point = head.layers[-1].output_scale, head.layers[-1].output_zero_point
+    else:
+        raise InputError("integer logits need precision int8; use it, or softmax scores, or float32 output")
+    return float(np.float32(scale)), int(zero_point) + (128 if dtype == "uint8" else 0)
 
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    scale: float = 0.0
-    zero_point: int = 0
 
-
-def check_fit(image: End, features: End, head: Head | QuantizedHead, manifest: Manifest, target: str) -> None:
+def check_fit(image: Tensor, features: Tensor, head: Head | QuantizedHead, manifest: Manifest, target: str) -> None:
     """Raises InputError unless backbone ends, head, manifest and target belong together."""
     int8 = isinstance(head, QuantizedHead)
     dtype = "int8" if int8 else "float32"
@@ -49,15 +57,21 @@ def check_fit(image: End, features: End, head: Head | QuantizedHead, manifest: M
         )
     if tuple(manifest.labels) != head.labels:
         raise InputError("the manifest's labels are not the head's; make the manifest from the head")
-    if (manifest.target, manifest.precision) != (target, "int8" if int8 else "fp32"):
+    if manifest.target != target or int8 != (manifest.precision == "int8"):
         raise InputError(
-            f"the manifest says {manifest.target} {manifest.precision} and the file is "
-            f"{target} {'int8' if int8 else 'fp32'}; make the manifest for this file"
+            f"the manifest says {manifest.target} {manifest.precision} and the file is {target} with "
+            f"{'an int8' if int8 else 'a float'} head; make the manifest for this file"
         )
     if (manifest.input.height, manifest.input.width) != image.shape[1:3]:
         raise InputError(
             f"the manifest's input is {manifest.input.height} x {manifest.input.width}; the backbone reads "
             f"{image.shape[1]} x {image.shape[2]}"
         )
-    if manifest.output.dtype != "float32":
-        raise InputError(f"the manifest's output is {manifest.output.dtype}; only float32 is written")
+    output = manifest.output
+    if output.dtype != "float32":
+        expected = output_quantization(head, output.dtype, output.scores)
+        if (output.scale, output.zero_point) != expected:
+            raise InputError(
+                f"the manifest's output has scale {output.scale}, zero point {output.zero_point}; the head gives "
+                f"{expected}; make the manifest from the head"
+            )

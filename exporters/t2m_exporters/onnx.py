@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from t2m_exporters import onnx_wire as wire
-from t2m_exporters.fit import End, check_fit
+from t2m_exporters.fit import check_fit
 from t2m_exporters.graph import (
     FEATURES,
     HEAD,
@@ -33,8 +32,11 @@ from t2m_exporters.graph import (
     same_padding,
     shapes,
 )
+from t2m_exporters.weights import SMALLEST_INT8, half, head_axis, symmetric_int8
+from t2m_runtime import onnx_wire as wire
 from t2m_runtime.errors import InputError
 from t2m_runtime.head import Head, QuantizedHead
+from t2m_runtime.tflite_file import Tensor
 
 if TYPE_CHECKING:
     from t2m_exporters.quantize import QuantizedGraph
@@ -45,6 +47,8 @@ FLOAT_OPSET, FLOAT_IR = 9, 4
 """Opset 9 is the first with Flatten and Gemm as used here; IR 4 the first whose initializers are not also inputs."""
 INT8_OPSET, INT8_IR = 13, 7
 """Opset 13 is the first with per-channel DequantizeLinear."""
+QUANTIZE_OPSET = 10
+"""The first opset with QuantizeLinear."""
 
 MANIFEST_KEY = "t2m_manifest"
 LABELS_KEY = "labels"
@@ -76,16 +80,15 @@ def write_activations_onnx(graph: Graph, outputs: list[str]) -> bytes:
 
 
 def append_head_onnx(backbone: bytes, head: Head | QuantizedHead, manifest: Manifest) -> bytes:
-    """A classifier: backbone + Gemm (one or two) + Softmax, with labels and manifest in metadata_props.
+    """A classifier: backbone + Gemm (one or two) + what ``manifest.output`` asks for, labels in metadata_props.
 
     Args:
-        backbone: exactly what write_backbone_onnx wrote: fp32 for a Head, int8 for a QuantizedHead.
+        backbone: a pack's graph in the manifest's precision: int8 for a QuantizedHead, else float features.
         head: reads the backbone's features.
         manifest: names the same labels; stored as JSON under "t2m_manifest".
 
     Returns:
-        The file. Input "image": uint8 (1, H, W, 3); output "scores": float32 (1, k) that sum to 1, or the logits where
-        ``manifest.output.scores`` is "logits".
+        The file. Input "image": uint8 (1, H, W, 3); output "scores": (1, k), as ``manifest.output`` says.
 
     Raises:
         InputError: head, backbone and manifest do not belong together, or the backbone's bytes are damaged.
@@ -99,13 +102,13 @@ def append_head_onnx(backbone: bytes, head: Head | QuantizedHead, manifest: Mani
     image, features, kept = _read_graph(graph)
     check_fit(image, features, head, manifest, "onnx")
 
-    softmax = manifest.output.scores == "softmax"
-    nodes, initializers = _head(head, f"{HEAD}scores_in" if softmax else SCORES)
-    if softmax:
-        nodes.append(wire.node("Softmax", [f"{HEAD}scores_in"], [SCORES], axis=1))
+    nodes, initializers = _head(head, f"{HEAD}logits", manifest.precision)
+    tail, constants = _tail(head, manifest)
+    nodes += tail
+    initializers += constants
     added = b"".join(wire.block(1, node) for node in nodes)
     added += b"".join(wire.block(5, tensor) for tensor in initializers)
-    added += wire.block(12, wire.value_info(SCORES, "float32", (1, len(head.labels))))
+    added += wire.block(12, wire.value_info(SCORES, manifest.output.dtype, (1, len(head.labels))))
     properties = {
         MANIFEST_KEY: manifest.to_json(),
         LABELS_KEY: json.dumps(head.labels, ensure_ascii=False),
@@ -113,12 +116,27 @@ def append_head_onnx(backbone: bytes, head: Head | QuantizedHead, manifest: Mani
     }
     tail = b"".join(wire.block(14, wire.block(1, key) + wire.block(2, text)) for key, text in properties.items())
     length = sum(len(part) for part in kept) + len(added)
-    return b"".join([model[:start], wire.header(7, length), *kept, added, model[end:], tail])
+    least = QUANTIZE_OPSET if manifest.output.dtype != "float32" else 0
+    before, after = (_with_opset(part, least) for part in (model[:start], model[end:]))
+    return b"".join([*before, wire.header(7, length), *kept, added, *after, tail])
 
 
-def _read_graph(graph: memoryview) -> tuple[End, End, list[memoryview]]:
+def _with_opset(fields: memoryview, least: int) -> list[bytes | memoryview]:
+    """Top-level fields of a model, the version of its operator set raised to ``least``."""
+    out: list[bytes | memoryview] = []
+    for number, kind, start, value, stop in wire.fields(fields):
+        field = fields[start:stop]
+        if number == 8 and kind == wire.BYTES:
+            for part, form, _, place, _ in wire.fields(fields[value:stop]):
+                if (part, form) == (2, wire.VARINT) and wire.read_varint(fields[value:stop], place) < least:
+                    field = wire.block(8, wire.block(1, "") + wire.number(2, least))
+        out.append(field)
+    return out
+
+
+def _read_graph(graph: memoryview) -> tuple[Tensor, Tensor, list[memoryview]]:
     """Input, output, and the graph's bytes without the output field."""
-    ends: dict[int, End] = {}
+    ends: dict[int, Tensor] = {}
     kept, constants, position = [], {}, 0
     for number, kind, start, value, stop in wire.fields(graph):
         if number in (11, 12):
@@ -139,25 +157,25 @@ def _read_graph(graph: memoryview) -> tuple[End, End, list[memoryview]]:
         if len(scale) != 4 or len(zero_point) != 1:
             raise InputError("the backbone does not say how its features are quantised; use the pack's own file")
         number, zero = np.frombuffer(scale, "<f4")[0], np.frombuffer(zero_point, "i1")[0]
-        features = End(features.name, features.shape, features.dtype, float(number), int(zero))
+        features = Tensor(features.name, features.shape, features.dtype, (float(number),), (int(zero),))
     return ends[11], features, kept
 
 
-def _read_end(info: memoryview) -> End:
-    """End from a ValueInfoProto with a fixed shape."""
+def _read_end(info: memoryview) -> Tensor:
+    """Tensor from a ValueInfoProto with a fixed shape."""
     name, dtype, shape = "", "?", []
     for number, _, _, value, stop in wire.fields(info):
         if number == 1:
             name = wire.text(info[value:stop])
         if number == 2:
-            for tensor in _blocks(info[value:stop], 1):
+            for tensor in wire.blocks(info[value:stop], 1):
                 for kind, form, _, place, finish in wire.fields(tensor):
                     if kind == 1 and form == wire.VARINT:
                         code = wire.read_varint(tensor, place)
                         dtype = {wire.FLOAT: "float32", wire.UINT8: "uint8", wire.INT8: "int8"}.get(code, "?")
                     if kind == 2 and form == wire.BYTES:
-                        shape = [_read_dim(dim) for dim in _blocks(tensor[place:finish], 1)]
-    return End(name, tuple(shape), dtype)
+                        shape = [_read_dim(dim) for dim in wire.blocks(tensor[place:finish], 1)]
+    return Tensor(name, tuple(shape), dtype)
 
 
 def _read_dim(dim: memoryview) -> int:
@@ -167,34 +185,16 @@ def _read_dim(dim: memoryview) -> int:
 
 def _read_constant(tensor: memoryview) -> dict[str, bytes]:
     """Name and raw data of a small TensorProto."""
-    names, data = _blocks(tensor, 8), _blocks(tensor, 9)
+    names, data = wire.blocks(tensor, 8), wire.blocks(tensor, 9)
     return {wire.text(names[0]): bytes(data[0])} if len(names) == 1 and len(data) == 1 else {}
 
 
-def _blocks(message: memoryview, field: int) -> list[memoryview]:
-    return [
-        message[value:stop]
-        for number, kind, _, value, stop in wire.fields(message)
-        if number == field and kind == wire.BYTES
-    ]
-
-
-def _head(head: Head | QuantizedHead, result: str) -> tuple[list[bytes], list[bytes]]:
+def _head(head: Head | QuantizedHead, result: str, precision: str) -> tuple[list[bytes], list[bytes]]:
     """NodeProtos and TensorProtos from "features" to float logits named ``result``."""
+    if isinstance(head, Head):
+        return _float_head(head, result, precision)
     nodes: list[bytes] = []
     constants: list[bytes] = []
-    if isinstance(head, Head):
-        source = FEATURES
-        for index, layer in enumerate(head.layers):
-            last = index + 1 == len(head.layers)
-            name = f"{HEAD}last" if last else f"{HEAD}hidden"
-            constants += [wire.tensor(f"{name}/weight", layer.weight), wire.tensor(f"{name}/bias", layer.bias)]
-            target = result if last else f"{name}/sum"
-            nodes.append(wire.node("Gemm", [source, f"{name}/weight", f"{name}/bias"], [target], transB=1))
-            if not last:
-                nodes.append(wire.node("Relu", [target], [name]))
-            source = name
-        return nodes, constants
 
     def dequantize(tensor: str, owner: str, target: str, **attributes: int) -> None:
         nodes.append(wire.node("DequantizeLinear", [tensor, *owner.split()], [target], **attributes))
@@ -235,6 +235,72 @@ def _head(head: Head | QuantizedHead, result: str) -> tuple[list[bytes], list[by
         source, scale = result if last else name, layer.output_scale
         dequantize(f"{name}/quantized", owner, source)
     return nodes, constants
+
+
+def _float_head(head: Head, result: str, precision: str) -> tuple[list[bytes], list[bytes]]:
+    """The same for float features, weights stored as the precision says (weights.rounded_head)."""
+    nodes: list[bytes] = []
+    constants: list[bytes] = []
+
+    def constant(name: str, values: np.ndarray) -> str:
+        if precision == "fp16":
+            constants.append(wire.tensor(f"{name}/float16", half(values)))
+            nodes.append(wire.node("Cast", [f"{name}/float16"], [name], to=wire.FLOAT))
+        else:
+            constants.append(wire.tensor(name, values))
+        return name
+
+    source = FEATURES
+    for index, layer in enumerate(head.layers):
+        last = index + 1 == len(head.layers)
+        name = f"{HEAD}last" if last else f"{HEAD}hidden"
+        target = result if last else f"{name}/sum"
+        bias = constant(f"{name}/bias", layer.bias)
+        if precision == "int8-dynamic" and layer.weight.size >= SMALLEST_INT8:
+            values, scale = symmetric_int8(layer.weight, head_axis("onnx"))
+            constants += [
+                wire.tensor(f"{name}/weight_columns", np.ascontiguousarray(_unsigned(values).T)),
+                wire.tensor(f"{name}/weight_zero_point", np.array(128, np.uint8)),
+                wire.tensor(f"{name}/weight_scale", scale),
+            ]
+            x = [f"{name}/input_quantized", f"{name}/input_scale", f"{name}/input_zero_point"]
+            nodes += [
+                wire.node("DynamicQuantizeLinear", [source], x),
+                wire.node(
+                    "MatMulInteger",
+                    [x[0], f"{name}/weight_columns", x[2], f"{name}/weight_zero_point"],
+                    [f"{name}/int32"],
+                ),
+                wire.node("Cast", [f"{name}/int32"], [f"{name}/float"], to=wire.FLOAT),
+                wire.node("Mul", [x[1], f"{name}/weight_scale"], [f"{name}/step"]),
+                wire.node("Mul", [f"{name}/float", f"{name}/step"], [f"{name}/scaled"]),
+                wire.node("Add", [f"{name}/scaled", bias], [target]),
+            ]
+        else:
+            weight = constant(f"{name}/weight", layer.weight)
+            nodes.append(wire.node("Gemm", [source, weight, bias], [target], transB=1))
+        if not last:
+            nodes.append(wire.node("Relu", [target], [name]))
+        source = name
+    return nodes, constants
+
+
+def _tail(head: Head | QuantizedHead, manifest: Manifest) -> tuple[list[bytes], list[bytes]]:
+    """NodeProtos and TensorProtos from float logits to the output."""
+    output, source, nodes = manifest.output, f"{HEAD}logits", []
+    integer = output.dtype != "float32"
+    if output.scores == "softmax":
+        target = f"{HEAD}scores" if integer else SCORES
+        nodes.append(wire.node("Softmax", [source], [target], axis=1))
+        source = target
+    elif not integer:
+        nodes.append(wire.node("Identity", [source], [SCORES]))
+    if not integer:
+        return nodes, []
+    names = [f"{HEAD}output/scale", f"{HEAD}output/zero_point"]
+    nodes.append(wire.node("QuantizeLinear", [source, *names], [SCORES]))
+    zero = np.array(output.zero_point, output.dtype)
+    return nodes, [wire.tensor(names[0], np.array(output.scale, np.float32)), wire.tensor(names[1], zero)]
 
 
 def _unsigned(values: np.ndarray) -> np.ndarray:

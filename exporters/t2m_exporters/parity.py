@@ -61,3 +61,22 @@ def head_parity(head: Head, quantized: QuantizedHead, features: np.ndarray) -> P
     scale, zero = np.float32(quantized.input_scale), np.float32(quantized.input_zero_point)
     real = (features.astype(np.float32) - zero) * scale
     return compare(head.logits(real), quantized.logits(features))
+
+
+def worst_layer(head: Head, written: Head | QuantizedHead, features: np.ndarray) -> str:
+    """Where a written head departs from the float one, in words: the layer with the least cosine of its own.
+
+    Args:
+        features: int8 (n, d) for a QuantizedHead, else float32 (n, d).
+    """
+    if len(head.layers) == 1 or isinstance(written, Head):
+        return "the head's weights" if isinstance(written, Head) else "the head's logits"
+    hidden = written.hidden_int8(features).astype(np.float32)
+    first = written.layers[0]
+    found = (hidden - np.float32(first.output_zero_point)) * np.float32(first.output_scale)
+    real = (features.astype(np.float32) - np.float32(written.input_zero_point)) * np.float32(written.input_scale)
+    expected = np.maximum(real @ head.layers[0].weight.T + head.layers[0].bias, 0)
+    last = head.layers[1]
+    logits = compare(expected @ last.weight.T + last.bias, found @ last.weight.T + last.bias).cosine
+    whole = head_parity(head, written, features).cosine
+    return "the head's hidden layer" if 1 - logits > (1 - whole) / 2 else "the head's logits"

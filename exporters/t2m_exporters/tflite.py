@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from t2m_exporters.fit import check_fit
+from t2m_exporters.fit import SOFTMAX_INT8, check_fit
 from t2m_exporters.graph import (
     FEATURES,
     HEAD,
@@ -32,15 +32,18 @@ from t2m_exporters.tflite_metadata import (
     model_metadata,
     with_files,
 )
-from t2m_exporters.tflite_tables import NONE, RELU, SAME, ModelWriter, read_model, read_tensor
+from t2m_exporters.tflite_tables import NONE, RELU, SAME, ModelWriter
+from t2m_exporters.weights import SMALLEST_INT8, half, head_axis, symmetric_int8
 from t2m_runtime.errors import InputError
 from t2m_runtime.head import Head, QuantizedHead
+from t2m_runtime.tflite_file import read_tables, read_tensor
 
 if TYPE_CHECKING:
     from t2m_exporters.quantize import QuantizedGraph
     from t2m_runtime.manifest import Manifest
 
 SIGNATURE = "serving_default"
+_BETA = ((0, "Float32", 1.0),)
 _ROOM = 1 << 16
 
 
@@ -60,21 +63,21 @@ def write_backbone_tflite(graph: Graph | QuantizedGraph) -> bytes:
 
 
 def append_head_tflite(backbone: bytes, head: Head | QuantizedHead, manifest: Manifest) -> bytes:
-    """A classifier: backbone + FULLY_CONNECTED (one or two) + DEQUANTIZE (int8) + SOFTMAX, with labels and manifest.
+    """A classifier: backbone + FULLY_CONNECTED (one or two) + the tail that ``manifest.output`` asks for.
 
     Args:
-        backbone: exactly what write_backbone_tflite wrote: fp32 for a Head, int8 for a QuantizedHead.
+        backbone: a pack's graph in the manifest's precision: int8 for a QuantizedHead, else float features.
         head: reads the backbone's features.
         manifest: names the same labels; stored whole as t2m_manifest.json in the zip at the file's end.
 
     Returns:
-        The file. Input "image": uint8 (1, H, W, 3); output "scores": float32 (1, k) that sum to 1, or the logits where
-        ``manifest.output.scores`` is "logits". Signature "serving_default" (image -> scores).
+        The file. Input "image": uint8 (1, H, W, 3); output "scores": (1, k). Signature "serving_default" (image ->
+        scores). Tail of a float32 output: DEQUANTIZE (int8), SOFTMAX; of an integer one, see output_quantization.
 
     Raises:
         InputError: head, backbone and manifest do not belong together, or the backbone's bytes are damaged.
     """
-    existing = read_model(backbone)
+    existing = read_tables(backbone)
     ends = existing.inputs + existing.outputs
     if len(existing.inputs) != 1 or len(existing.outputs) != 1 or not all(0 <= i < len(existing.tensors) for i in ends):
         raise InputError("the backbone must have one input and one output; use the pack's own file")
@@ -86,12 +89,11 @@ def append_head_tflite(backbone: bytes, head: Head | QuantizedHead, manifest: Ma
     labels = labels_file(head.labels)
     writer = ModelWriter(_ROOM + weights, backbone)
     tensor = existing.outputs[0]
-    tensor = _int8_head(writer, tensor, head) if isinstance(head, QuantizedHead) else _float_head(writer, tensor, head)
+    if isinstance(head, QuantizedHead):
+        tensor = _int8_tail(writer, _int8_head(writer, tensor, head, manifest), head, manifest)
+    else:
+        tensor = _float_tail(writer, _float_head(writer, tensor, head, manifest), len(head.labels), manifest)
     softmax = manifest.output.scores == "softmax"
-    if softmax:
-        scores = writer.tensor(SCORES, (1, len(head.labels)), "float32")
-        writer.operator("SOFTMAX", [tensor], scores, int8=False, options=((0, "Float32", 1.0),))
-        tensor = scores
     metadata = model_metadata(manifest.name, _description(head), *image.shape[1:3], softmax)
     model = writer.finish(
         (INPUT, existing.inputs[0]), (SCORES, tensor), _description(head), {METADATA_NAME: metadata}, SIGNATURE
@@ -103,20 +105,39 @@ def _description(head: Head | QuantizedHead) -> str:
     return f"t2m-edge image classifier of {len(head.labels)} classes"
 
 
-def _float_head(writer: ModelWriter, tensor: int, head: Head) -> int:
+def _float_head(writer: ModelWriter, tensor: int, head: Head, manifest: Manifest) -> int:
+    """Float logits, from weights stored as the precision says (weights.rounded_head)."""
     for index, layer in enumerate(head.layers):
         relu = index + 1 < len(head.layers)
         out = len(layer.bias)
         name = f"{HEAD}hidden" if relu else f"{HEAD}logits"
-        weight = writer.tensor(f"{name}/weight", layer.weight.shape, "float32", data=layer.weight)
-        bias = writer.tensor(f"{name}/bias", (out,), "float32", data=layer.bias)
-        result = writer.tensor(name, (1, out), "float32")
-        writer.operator("FULLY_CONNECTED", [tensor, weight, bias], result, int8=False, options=_activation(relu))
+        shape, form, options = layer.weight.shape, "float32", _activation(relu)
+        if manifest.precision == "fp16":
+            weight = _half(writer, f"{name}/weight", layer.weight)
+            bias = _half(writer, f"{name}/bias", layer.bias)
+        else:
+            if manifest.precision == "int8-dynamic" and layer.weight.size >= SMALLEST_INT8:
+                values, scale = symmetric_int8(layer.weight, head_axis("tflite"))
+                weight = writer.tensor(f"{name}/weight", shape, "int8", scale, data=values)
+                form, options = "dynamic", (*options, (3, "Bool", True))
+            else:
+                weight = writer.tensor(f"{name}/weight", shape, "float32", data=layer.weight)
+            bias = writer.tensor(f"{name}/bias", (out,), "float32", data=layer.bias)
+        result = writer.tensor(name if relu or not _wants(manifest, "logits") else SCORES, (1, out), "float32")
+        writer.operator("FULLY_CONNECTED", [tensor, weight, bias], result, form, options)
         tensor = result
     return tensor
 
 
-def _int8_head(writer: ModelWriter, tensor: int, head: QuantizedHead) -> int:
+def _half(writer: ModelWriter, name: str, values: np.ndarray) -> int:
+    stored = writer.tensor(f"{name}/float16", values.shape, "float16", data=half(values))
+    result = writer.tensor(name, values.shape, "float32")
+    writer.operator("DEQUANTIZE", [stored], result, "float16")
+    return result
+
+
+def _int8_head(writer: ModelWriter, tensor: int, head: QuantizedHead, manifest: Manifest) -> int:
+    """int8 logits."""
     scale = head.input_scale
     for index, layer in enumerate(head.layers):
         relu = index + 1 < len(head.layers)
@@ -125,12 +146,45 @@ def _int8_head(writer: ModelWriter, tensor: int, head: QuantizedHead) -> int:
         weight = writer.tensor(f"{name}/weight", layer.weight.shape, "int8", layer.weight_scale, data=layer.weight)
         bias_scale = np.float32(scale) * layer.weight_scale
         bias = writer.tensor(f"{name}/bias", (out,), "int32", bias_scale, data=layer.bias)
-        result = writer.tensor(name, (1, out), "int8", layer.output_scale, layer.output_zero_point)
-        writer.operator("FULLY_CONNECTED", [tensor, weight, bias], result, int8=True, options=_activation(relu))
+        last = not relu and manifest.output.dtype == "int8" and _wants(manifest, "logits")
+        result = writer.tensor(SCORES if last else name, (1, out), "int8", layer.output_scale, layer.output_zero_point)
+        writer.operator("FULLY_CONNECTED", [tensor, weight, bias], result, "int8", _activation(relu))
         tensor, scale = result, layer.output_scale
-    logits = writer.tensor(f"{HEAD}logits", (1, len(head.labels)), "float32")
-    writer.operator("DEQUANTIZE", [tensor], logits, int8=True)
-    return logits
+    return tensor
+
+
+def _wants(manifest: Manifest, scores: str) -> bool:
+    return manifest.output.scores == scores
+
+
+def _float_tail(writer: ModelWriter, logits: int, k: int, manifest: Manifest) -> int:
+    if _wants(manifest, "logits"):
+        return logits
+    integer = manifest.output.dtype != "float32"
+    scores = writer.tensor(f"{HEAD}scores" if integer else SCORES, (1, k), "float32")
+    writer.operator("SOFTMAX", [logits], scores, "float32", _BETA)
+    return _quantised(writer, scores, k, "float32", manifest) if integer else scores
+
+
+def _int8_tail(writer: ModelWriter, logits: int, head: QuantizedHead, manifest: Manifest) -> int:
+    k, dtype = len(head.labels), manifest.output.dtype
+    if dtype == "float32":
+        real = writer.tensor(SCORES if _wants(manifest, "logits") else f"{HEAD}logits", (1, k), "float32")
+        writer.operator("DEQUANTIZE", [logits], real, "int8")
+        return _float_tail(writer, real, k, manifest)
+    if _wants(manifest, "softmax"):
+        last = dtype == "int8"
+        scores = writer.tensor(SCORES if last else f"{HEAD}scores_int8", (1, k), "int8", *SOFTMAX_INT8)
+        writer.operator("SOFTMAX", [logits], scores, "int8", _BETA)
+        logits = scores
+    return logits if dtype == "int8" else _quantised(writer, logits, k, "int8", manifest)
+
+
+def _quantised(writer: ModelWriter, source: int, k: int, form: str, manifest: Manifest) -> int:
+    output = manifest.output
+    result = writer.tensor(SCORES, (1, k), output.dtype, output.scale, output.zero_point)
+    writer.operator("QUANTIZE", [source], result, form)
+    return result
 
 
 def _activation(relu: bool, slot: int = 0) -> tuple:
@@ -156,9 +210,9 @@ class _Backbone:
         image = self.writer.tensor(INPUT, (1, *self.graph.input_shape), "uint8", self.scale, self.zero_point)
         self._result(INPUT, "image_normalised")
         if self.int8:
-            self.writer.operator("QUANTIZE", [image], self.index[INPUT], int8=True)
+            self.writer.operator("QUANTIZE", [image], self.index[INPUT], "uint8")
         else:
-            self.writer.operator("DEQUANTIZE", [image], self.index[INPUT], int8=False)
+            self.writer.operator("DEQUANTIZE", [image], self.index[INPUT], "uint8")
         for node in self.nodes:
             self._result(node.name, FEATURES if node.name == self.graph.output else node.name)
             self._write_node(node)
@@ -197,7 +251,7 @@ class _Backbone:
             self._operator("L2_NORMALIZATION", node, sources, _activation(False))
 
     def _operator(self, kind: str, node: Node, sources: list[int], options: tuple) -> None:
-        self.writer.operator(kind, sources, self.index[node.name], self.int8, options)
+        self.writer.operator(kind, sources, self.index[node.name], self.dtype, options)
 
     def _weights(self, node: Conv | DepthwiseConv | Dense, name: str, axis: int) -> list[int]:
         """Tensor indices of weight and bias."""

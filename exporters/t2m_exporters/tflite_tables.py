@@ -7,60 +7,43 @@ that generated module.
 
 from __future__ import annotations
 
-import struct
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import flatbuffers
 import numpy as np
 
-from t2m_exporters.fit import End
 from t2m_runtime.errors import InputError
+from t2m_runtime.tflite_file import FILE_IDENTIFIER, TENSOR_TYPES, read_tables
 
-FILE_IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3
 ALIGNMENT = 16
 """schema.fbs: ``Buffer.data (force_align: 16)``."""
-
-TENSOR_TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int8": 9}
-TYPE_NAMES = {code: name for name, code in TENSOR_TYPES.items()}
 
 SAME, NONE, RELU = 0, 0, 1
 
 
 class OperatorKind(NamedTuple):
-    """BuiltinOperator code, BuiltinOptions type, lowest version with float and with int8 tensors (op_version.cc)."""
+    """BuiltinOperator code, BuiltinOptions type, and the lowest version for each form of its inputs (op_version.cc).
+
+    Forms: the type of the first input, or "dynamic" for float activations with int8 weights.
+    """
 
     code: int
     options_type: int
-    float_version: int
-    int8_version: int
+    versions: dict[str, int]
 
 
 OPERATORS = {
-    "ADD": OperatorKind(0, 11, 1, 2),
-    "CONV_2D": OperatorKind(3, 1, 1, 3),
-    "DEPTHWISE_CONV_2D": OperatorKind(4, 2, 1, 3),
-    "DEQUANTIZE": OperatorKind(6, 38, 1, 2),
-    "FULLY_CONNECTED": OperatorKind(9, 8, 1, 4),
-    "L2_NORMALIZATION": OperatorKind(11, 12, 1, 2),
-    "SOFTMAX": OperatorKind(25, 9, 1, 2),
-    "MEAN": OperatorKind(40, 27, 1, 2),
-    "QUANTIZE": OperatorKind(114, 89, 1, 1),
+    "ADD": OperatorKind(0, 11, {"float32": 1, "int8": 2}),
+    "CONV_2D": OperatorKind(3, 1, {"float32": 1, "int8": 3, "dynamic": 5}),
+    "DEPTHWISE_CONV_2D": OperatorKind(4, 2, {"float32": 1, "int8": 3, "dynamic": 6}),
+    "DEQUANTIZE": OperatorKind(6, 38, {"uint8": 1, "int8": 2, "float16": 3}),
+    "FULLY_CONNECTED": OperatorKind(9, 8, {"float32": 1, "int8": 4, "dynamic": 9}),
+    "L2_NORMALIZATION": OperatorKind(11, 12, {"float32": 1, "int8": 2}),
+    "SOFTMAX": OperatorKind(25, 9, {"float32": 1, "int8": 2}),
+    "MEAN": OperatorKind(40, 27, {"float32": 1, "int8": 2}),
+    "QUANTIZE": OperatorKind(114, 89, {"float32": 1, "uint8": 1, "int8": 1}),
 }
-
-
-@dataclass(frozen=True)
-class Existing:
-    """Where the tables of a model lie, as byte positions in its flatbuffer, and what its ends look like."""
-
-    codes: tuple[int, ...]
-    operator_codes: tuple[tuple[int, int], ...]
-    tensors: tuple[int, ...]
-    operators: tuple[int, ...]
-    buffers: tuple[int, ...]
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
 
 
 class ModelWriter:
@@ -91,12 +74,20 @@ class ModelWriter:
             return
         if len(model) % ALIGNMENT:
             raise InputError(f"the backbone has {len(model)} bytes, no multiple of {ALIGNMENT}; write it again")
-        found = read_model(model)
+        found = read_tables(model)
         self._codes = [-position for position in found.codes]
         self._code_index = {key: i for i, key in enumerate(found.operator_codes)}
         self._tensors = [-position for position in found.tensors]
         self._operators = [-position for position in found.operators]
         self._buffers = [-position for position in found.buffers]
+
+    def packed(self, codes: list[tuple[int, int, int]], tensors: list[int], operators: list[int]) -> None:
+        """Takes tables that were written with this builder: (code, version, place), and places."""
+        for code, version, place in codes:
+            self._code_index.setdefault((code, version), len(self._codes))
+            self._codes.append(place)
+        self._tensors += tensors
+        self._operators += operators
 
     def buffer(self, data: bytes | np.ndarray) -> int:
         """Adds a Buffer and returns its index; data is bytes or a little-endian C-order array."""
@@ -154,18 +145,18 @@ class ModelWriter:
         self._tensors.append(b.EndObject())
         return len(self._tensors) - 1
 
-    def operator(self, kind: str, inputs: list[int], output: int, int8: bool, options: tuple = ()) -> None:
+    def operator(self, kind: str, inputs: list[int], output: int, form: str, options: tuple = ()) -> None:
         """Adds an Operator and, the first time, its OperatorCode.
 
         Args:
             kind: a key of OPERATORS.
-            int8: whether its tensors are int8, which decides the version.
+            form: a key of its versions.
             options: (slot, "Int8" | "Int32" | "Float32" | "Bool", value) of the operator's options table; none of the
                 fields that we write has a schema default other than 0.
         """
         b = self.builder
         facts = OPERATORS[kind]
-        key = (facts.code, facts.int8_version if int8 else facts.float_version)
+        key = (facts.code, facts.versions[form])
         if key not in self._code_index:
             b.StartObject(4)
             b.PrependInt8Slot(0, facts.code, 0)
@@ -265,97 +256,3 @@ class ModelWriter:
         b.PrependUOffsetTRelativeSlot(0, label, 0)
         b.PrependUint32Slot(1, index, 0)
         return b.EndObject()
-
-
-def read_model(model: bytes) -> Existing:
-    """Positions of the tables of a one-subgraph model.
-
-    Raises:
-        InputError: the bytes are no such flatbuffer.
-    """
-    try:
-        if model[4:8] != FILE_IDENTIFIER:
-            raise InputError("the backbone is not a TFLite model (no TFL3 at byte 4)")
-        root = _u32(model, 0)
-        subgraphs = _tables(model, root, 2)
-        if len(subgraphs) != 1:
-            raise InputError(f"the backbone has {len(subgraphs)} subgraphs; expected one")
-        codes = _tables(model, root, 1)
-        subgraph = subgraphs[0]
-        return Existing(
-            codes=codes,
-            operator_codes=tuple((_scalar(model, c, 3, "<i", 0), _scalar(model, c, 2, "<i", 1)) for c in codes),
-            tensors=_tables(model, subgraph, 0),
-            operators=_tables(model, subgraph, 3),
-            buffers=_tables(model, root, 4),
-            inputs=_numbers(model, subgraph, 1, "<i4"),
-            outputs=_numbers(model, subgraph, 2, "<i4"),
-        )
-    except (struct.error, IndexError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError("the backbone is a damaged TFLite model; use the pack's own file") from error
-
-
-def read_tensor(model: bytes, position: int) -> End:
-    """Facts of the Tensor table at a position that read_model gave."""
-    try:
-        name = _field(model, position, 3)
-        start = name + _u32(model, name)
-        quantization = _field(model, position, 4)
-        scales: tuple = ()
-        zeros: tuple = ()
-        if quantization:
-            table = quantization + _u32(model, quantization)
-            scales, zeros = _numbers(model, table, 2, "<f4"), _numbers(model, table, 3, "<i8")
-        return End(
-            name=bytes(model[start + 4 : start + 4 + _u32(model, start)]).decode(),
-            shape=_numbers(model, position, 0, "<i4"),
-            dtype=TYPE_NAMES.get(_scalar(model, position, 1, "<b", 0), "?"),
-            scale=float(scales[0]) if len(scales) == 1 else 0.0,
-            zero_point=int(zeros[0]) if len(zeros) == 1 else 0,
-        )
-    except (struct.error, IndexError, ValueError) as error:
-        raise InputError("the backbone is a damaged TFLite model; use the pack's own file") from error
-
-
-def _u32(data: bytes, position: int) -> int:
-    return struct.unpack_from("<I", data, position)[0]
-
-
-def _field(data: bytes, table: int, slot: int) -> int:
-    """Position of a table's field, 0 where it is absent."""
-    vtable = table - struct.unpack_from("<i", data, table)[0]
-    if vtable < 0:
-        raise ValueError("vtable before the file")
-    size = struct.unpack_from("<H", data, vtable)[0]
-    entry = 4 + 2 * slot
-    if entry + 2 > size:
-        return 0
-    offset = struct.unpack_from("<H", data, vtable + entry)[0]
-    return table + offset if offset else 0
-
-
-def _scalar(data: bytes, table: int, slot: int, form: str, default: int) -> int:
-    position = _field(data, table, slot)
-    return struct.unpack_from(form, data, position)[0] if position else default
-
-
-def _numbers(data: bytes, table: int, slot: int, dtype: str) -> tuple:
-    position = _field(data, table, slot)
-    if not position:
-        return ()
-    start = position + _u32(data, position)
-    return tuple(np.frombuffer(data, dtype, _u32(data, start), start + 4).tolist())
-
-
-def _tables(data: bytes, table: int, slot: int) -> tuple[int, ...]:
-    position = _field(data, table, slot)
-    if not position:
-        return ()
-    start = position + _u32(data, position)
-    places = np.frombuffer(data, "<u4", _u32(data, start), start + 4).astype(np.int64)
-    places += start + 4 + 4 * np.arange(len(places))
-    if len(places) and places.max() + 4 > len(data):
-        raise ValueError("table after the file")
-    return tuple(places.tolist())

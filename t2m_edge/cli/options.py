@@ -8,6 +8,12 @@ from typing import Annotated
 import typer
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite or .onnx file that t2m-edge compile wrote.")]
+Artifact = Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite, .onnx or .t2mh file that compile wrote.")]
+HeadFile = Annotated[Path, typer.Argument(metavar="HEAD", help="A .t2mh file: t2m-edge compile --target head.")]
+EditOutput = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="What to write. [default: MODEL, with --overwrite]"),
+]
 Engine = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="litert, tflite_runtime or onnxruntime; by default the one that is installed."),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,21 +11,24 @@ from pathlib import Path
 import numpy as np
 
 from t2m_edge import __version__
+from t2m_edge.compiler.artifacts import head_test, output_spec, with_self_test, write_artifact
+from t2m_edge.compiler.cells import ENDINGS, OUTPUT_TYPES, PRECISIONS, SCORES, TARGETS, not_int8, why_not
 from t2m_edge.compiler.known_words import check_words
 from t2m_edge.compiler.report import CompileReport, ModelParity
+from t2m_edge.compiler.saving import check_output, save
 from t2m_edge.hypernetworks.class_vectors import class_vectors
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.task import Task, read_task
-from t2m_exporters.parity import Parity, head_parity
+from t2m_exporters.parity import Parity, compare, head_parity, worst_layer
 from t2m_exporters.quantize import quantize_head
+from t2m_exporters.weights import rounded_head
 from t2m_runtime import Classifier, Head, InputError, Manifest, QuantizedHead, WorkError
+from t2m_runtime.head import softmax
 from t2m_runtime.manifest import MANIFEST_SCHEMA, OutputSpec
 
-TARGETS = ("tflite", "onnx")
-PRECISIONS = ("int8", "fp32")
 PROBES = 4
-SELF_TEST_TOLERANCE = {"int8": 0.1, "fp32": 1e-3}
-"""Largest difference of a score that another engine's kernels may show (int8: some tens of quantisation steps)."""
+COARSE = 100
+"""Number of classes from which softmax scores in steps of 1/256 are worth a warning."""
 
 
 def compile(
@@ -37,7 +38,10 @@ def compile(
     pack: str | Path | Pack = "default",
     target: str = "tflite",
     precision: str = "int8",
+    output_type: str = "float32",
+    scores: str = "softmax",
     min_agreement: float = 0.95,
+    full_parity: bool = False,
     overwrite: bool = False,
 ) -> CompileReport:
     """Compile a task to a classifier file.
@@ -46,8 +50,11 @@ def compile(
         task: a descriptions file (.txt, .csv, .json, .yaml) or a Task.
         output: file to write; by default the task's name with the target's ending, in the working folder.
         pack: "default", the path of a pack, or a loaded Pack.
-        target: "tflite" or "onnx".
-        precision: "int8" (weights and activations) or "fp32".
+        target: "tflite", "onnx", or "head": a head file for a runtime that has the backbone.
+        precision: "int8" (weights and activations), "fp32", "fp16" or "int8-dynamic" (int8 weights alone).
+        output_type: "float32", "uint8" or "int8".
+        scores: "softmax" (they sum to 1) or "logits".
+        full_parity: run the artifact on all probe images of the pack, not on four.
         min_agreement: share of bank images on which the written head must choose the float head's class.
         overwrite: replace an existing file.
 
@@ -58,15 +65,22 @@ def compile(
         InputError: the task, the pack or an argument is off; nothing is written.
         WorkError: the written head agrees with the float head on too few images; nothing is written.
     """
-    _one_of("target", target, TARGETS)
-    _one_of("precision", precision, PRECISIONS)
+    for what, value, allowed in (
+        ("target", target, TARGETS),
+        ("precision", precision, PRECISIONS),
+        ("output_type", output_type, OUTPUT_TYPES),
+        ("scores", scores, SCORES),
+    ):
+        _one_of(what, value, allowed)
+    if reason := why_not(target, precision, output_type, scores):
+        raise InputError(reason)
     stages: dict[str, float] = {}
     with _stage(stages, "read"):
         loaded = pack if isinstance(pack, Pack) else load_pack(pack)
         if not isinstance(task, Task):
             task = read_task(task, max_classes=loaded.info.max_classes)
-        path = Path(output) if output is not None else Path(f"{task.name}.{target}")
-        _check_output(path, overwrite)
+        path = Path(output) if output is not None else Path(f"{task.name}.{ENDINGS[target]}")
+        check_output(path, overwrite)
     with _stage(stages, "encode"):
         encoder = loaded.text_encoder
         warnings = [*task.warnings, *check_words(task, encoder)]
@@ -76,20 +90,23 @@ def compile(
     with _stage(stages, "hypernetwork"):
         head = loaded.head(labels, classes)
     with _stage(stages, "quantise"):
-        written, parity = _quantise(loaded, head, precision)
+        written, parity = _quantise(loaded, head, target, precision)
         if parity.top1_agreement < min_agreement:
             raise WorkError(
                 f"the {precision} head agrees with the float head on {parity.top1_agreement:.1%} of {parity.images} "
-                f"bank images, under the floor of {min_agreement:.1%}: the error enters in the head; "
+                f"bank images, under the floor of {min_agreement:.1%}: the error enters in "
+                f"{worst_layer(head, written, _bank(loaded, written))}; "
                 "use --precision fp32, or describe near-identical classes more distinctly"
             )
     with _stage(stages, "write"):
-        manifest = _manifest(loaded, task, target, precision, written)
-        data = _append(target, loaded.backbone(target, precision), written, manifest)
+        manifest = _manifest(loaded, task, target, precision, written, output_spec(written, output_type, scores))
+        data = write_artifact(b"" if target == "head" else loaded.backbone(target, precision), written, manifest)
     with _stage(stages, "check"):
-        model_parity = _run(data, loaded, head)
+        model_parity = None if target == "head" else _run(data, loaded, head, manifest, full_parity)
     with _stage(stages, "save"):
-        _save(path, data, overwrite)
+        save(path, data, overwrite)
+    if output_type != "float32" and scores == "softmax" and len(labels) >= COARSE:
+        warnings.append(f"{output_type} scores have steps of 1/256, coarse for {len(labels)} classes; float32 has none")
     return CompileReport(
         output=str(path),
         size_bytes=len(data),
@@ -99,24 +116,34 @@ def compile(
         pack=f"{loaded.info.name} {loaded.info.version}",
         head=parity,
         model=model_parity,
+        backbone=loaded.info.parity.get(f"{precision}.{target}", {}),
+        not_int8=not_int8(target, output_type, scores) if precision == "int8" and target != "head" else {},
         stages=stages,
         warnings=tuple(warnings),
     )
 
 
-def _quantise(pack: Pack, head: Head, precision: str) -> tuple[Head | QuantizedHead, Parity]:
-    features, info = pack.bank.features, pack.info
+def _quantise(pack: Pack, head: Head, target: str, precision: str) -> tuple[Head | QuantizedHead, Parity]:
+    """The head as it is written, and how close it is to the float one on the bank."""
+    features = pack.bank.features
+    if precision == "int8":
+        quantised = quantize_head(head, features, pack.info.scale, pack.info.zero_point)
+        return quantised, head_parity(head, quantised, features)
     if precision == "fp32":
         return head, Parity(0.0, 0.0, 1.0, 1.0, len(features))
-    quantised = quantize_head(head, features, info.scale, info.zero_point)
-    return quantised, head_parity(head, quantised, features)
+    real = pack.bank.real
+    return head, compare(head.logits(real), rounded_head(head, target, precision).logits(real))
 
 
-def _manifest(pack: Pack, task: Task, target: str, precision: str, head: Head | QuantizedHead) -> Manifest:
-    probes = pack.probes
-    features = probes.quantised[:1] if isinstance(head, QuantizedHead) else probes.features[:1]
-    expected = tuple(float(v) for v in softmax(head.logits(features))[0])
-    return Manifest(
+def _bank(pack: Pack, head: Head | QuantizedHead) -> np.ndarray:
+    """The bank's features as a head reads them: int8 or float32 (n, d)."""
+    return pack.bank.features if isinstance(head, QuantizedHead) else pack.bank.real
+
+
+def _manifest(
+    pack: Pack, task: Task, target: str, precision: str, head: Head | QuantizedHead, output: OutputSpec
+) -> Manifest:
+    manifest = Manifest(
         schema_version=MANIFEST_SCHEMA,
         name=task.name,
         labels=head.labels,
@@ -124,70 +151,41 @@ def _manifest(pack: Pack, task: Task, target: str, precision: str, head: Head | 
         target=target,
         precision=precision,
         input=pack.info.input,
-        output=OutputSpec("float32", "softmax"),
+        output=output,
         pack=pack.ref,
-        backbone_sha256=pack.backbone_sha256(target, precision),
+        backbone_sha256=pack.backbone_id(precision),
         tool_version=__version__,
-        self_test=replace(pack.self_test, expected=expected, tolerance=SELF_TEST_TOLERANCE[precision]),
+        independent=pack.info.independent and len(head.layers) == 1,
     )
+    if target == "head":
+        return replace(manifest, self_test=head_test(head, _bank(pack, head), 0))
+    probes = pack.probes
+    features = probes.quantised[:1] if isinstance(head, QuantizedHead) else probes.features[:1]
+    return with_self_test(manifest, head, features, pack.self_test)
 
 
-def _append(target: str, backbone: bytes, head: Head | QuantizedHead, manifest: Manifest) -> bytes:
-    if target == "tflite":
-        from t2m_exporters.tflite import append_head_tflite
+def _run(data: bytes, pack: Pack, head: Head, manifest: Manifest, full: bool) -> ModelParity:
+    """Run the artifact on probe images and compare with the float model, whose features the pack holds.
 
-        return append_head_tflite(backbone, head, manifest)
-    from t2m_exporters.onnx import append_head_onnx
-
-    return append_head_onnx(backbone, head, manifest)
-
-
-def _run(data: bytes, pack: Pack, head: Head) -> ModelParity:
-    """Run the artifact on a few probe images and compare with the float model, whose features the pack holds."""
-    images = pack.probes.images[:PROBES]
-    expected = softmax(head.logits(pack.probes.features[:PROBES]))
+    Raises:
+        WorkError: it does not give its own self-test answer.
+    """
+    count = len(pack.probes.images) if full else PROBES
+    images = pack.probes.images[:count]
+    expected = head.logits(pack.probes.features[:count])
+    if manifest.output.scores == "softmax":
+        expected = softmax(expected)
     with Classifier.load(data) as classifier:
-        scores = np.stack([classifier.scores(image) for image in images])
-    error = np.abs(scores - expected)
-    agreement = float(np.mean(scores.argmax(1) == expected.argmax(1)))
-    return ModelParity(len(images), float(error.max()), float(error.mean()), agreement)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Row-wise softmax, float32 (n, k)."""
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
-
-
-def _check_output(path: Path, overwrite: bool) -> None:
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give the file to write with -o")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists; give another name with -o, or --overwrite")
-    if not path.parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"the folder {path.parent} cannot be written to; choose another with -o")
-
-
-def _save(path: Path, data: bytes, overwrite: bool) -> None:
-    """Write ``data`` to a file beside ``path`` and move it there: the file appears whole or not at all."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    aside = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        aside.chmod(0o666 & ~_umask())
-        _check_output(path, overwrite)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        found = np.stack([classifier.scores(image) for image in images])
+    test = manifest.self_test
+    if test is not None and (error := float(np.abs(found[0] - test.expected).max())) > test.tolerance:
+        raise WorkError(
+            f"the written model misses its own self-test by {error:.3g} (tolerance {test.tolerance:g}) on "
+            f"{classifier.engine.name} {classifier.engine.version}: the error enters in the backbone; "
+            "use another --precision, and report it"
+        )
+    parity = compare(expected, found)
+    return ModelParity(parity.images, parity.max_abs, parity.mean_abs, parity.cosine, parity.top1_agreement)
 
 
 @contextmanager

@@ -14,12 +14,14 @@ SCHEMA = 1
 class ModelParity:
     """The artifact itself, run by its engine on probe images, against the float backbone with the float head.
 
-    Scores are compared; agreement is the share of probes whose best class is the same.
+    Its outputs are compared: absolute errors, mean cosine of the centred outputs, and the share of probes whose best
+    class is the same.
     """
 
     images: int
     max_error: float
     mean_error: float
+    cosine: float
     agreement: float
 
 
@@ -28,6 +30,9 @@ class CompileReport:
     """The outcome of a compile.
 
     head: the written head against the float head, on the features of the pack's bank (logits).
+    model: the artifact against the float model; None for a head file.
+    backbone: what pack build measured of this graph: parity of the features, and of each layer under "layers".
+    not_int8: of an int8 artifact: tensors that are not int8 -> why.
     stages: seconds by stage, in the order in which they ran.
     """
 
@@ -38,7 +43,9 @@ class CompileReport:
     precision: str
     pack: str
     head: Parity
-    model: ModelParity
+    model: ModelParity | None
+    backbone: dict[str, Any]
+    not_int8: dict[str, str]
     stages: dict[str, float]
     warnings: tuple[str, ...]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
@@ -16,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from t2m_edge.hypernetworks.class_vectors import TextCentres
+from t2m_edge.hypernetworks.numpy_form import numpy_form
 from t2m_edge.packs.store import INDEX, PackStore
 from t2m_edge.text import TextEncoder, load_text_encoder
 from t2m_runtime import Head, InputError, Layer
@@ -23,6 +23,10 @@ from t2m_runtime.manifest import InputSpec, PackRef, SelfTest
 
 SCHEMA = 1
 DEFAULT = "default"
+SELF_TEST = "self_test.png"
+"""The first probe image: the same bytes in every artifact, whichever Pillow is installed, and none to load."""
+DERIVED = ("fp16", "int8-dynamic")
+"""Precisions that are made from the stored fp32 graphs."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class PackInfo:
     """The facts of ``pack.json``.
 
     features: length of a feature vector; unit: whether it has length 1; scale, zero_point: of the int8 features.
+    independent: whether the hypernetwork makes each class's row from that class alone.
+    parity: "precision.target" -> how close that graph is to the float one, as pack build measured it.
     """
 
     name: str
@@ -43,18 +49,27 @@ class PackInfo:
     max_classes: int
     provenance: dict[str, Any]
     accuracy: dict[str, Any]
+    independent: bool
+    parity: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class FeatureBank:
     """Held-out images as the int8 backbone sees them.
 
-    features: int8 (n, d); labels: int32 (n,), indices into classes.
+    features: int8 (n, d) at scale and zero_point; labels: int32 (n,), indices into classes.
     """
 
     features: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
+    scale: float
+    zero_point: int
+
+    @property
+    def real(self) -> np.ndarray:
+        """The features dequantised, float32 (n, d)."""
+        return (self.features.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
 
 
 @dataclass(frozen=True)
@@ -93,12 +108,32 @@ class Pack:
         return self._store.read(name)
 
     def _backbone(self, target: str, precision: str) -> bytes:
-        """The ready graph, image -> features, for target "tflite" or "onnx", precision "fp32" or "int8"."""
-        return self._store.read(f"backbone/{precision}.{target}")
+        """The graph, image -> features, for target "tflite" or "onnx"; fp16 and int8-dynamic are derived from fp32."""
+        if precision not in DERIVED:
+            return self._store.read(f"backbone/{precision}.{target}")
+        if target == "tflite":
+            from t2m_exporters.tflite_derived import derive_tflite
+
+            return derive_tflite(self.backbone(target, "fp32"), precision)
+        from t2m_exporters.onnx_derived import derive_onnx
+
+        return derive_onnx(self.backbone(target, "fp32"), precision)
 
     def backbone_sha256(self, target: str, precision: str) -> str:
-        """Hash of that graph's bytes."""
-        return self.files[f"backbone/{precision}.{target}"]["sha256"]
+        """Hash of a stored graph's bytes."""
+        entry = self.files.get(f"backbone/{precision}.{target}")
+        if entry is None:
+            raise InputError(f"{self.path}: the pack has no {precision} backbone for {target}; use another")
+        return entry["sha256"]
+
+    def backbone_id(self, precision: str) -> str:
+        """The hash that names the features of a precision: heads fit by it, whatever the target.
+
+        It is that of the stored .tflite graph, or of the .onnx one in a pack that has no other.
+        """
+        stored = "fp32" if precision in DERIVED else precision
+        target = "tflite" if f"backbone/{stored}.tflite" in self.files else "onnx"
+        return self.backbone_sha256(target, stored)
 
     def verify(self) -> None:
         """Read every file and compare it with its hash.
@@ -112,10 +147,14 @@ class Pack:
     @cached_property
     def text_encoder(self) -> TextEncoder:
         """The pack's own encoder, or the one that it names."""
-        names = [name for name in self.files if name.startswith("text/")]
+        texts = {name.removeprefix("text/"): self._store.read(name) for name in self.files if name.startswith("text/")}
+        if self.path.is_dir():
+            return load_text_encoder(self.path / "text")
+        import tempfile
+
         with tempfile.TemporaryDirectory() as folder:
-            for name in names:
-                (Path(folder) / name.removeprefix("text/")).write_bytes(self._store.read(name))
+            for name, data in texts.items():
+                (Path(folder) / name).write_bytes(data)
             return load_text_encoder(folder)
 
     @cached_property
@@ -129,7 +168,7 @@ class Pack:
         """The feature bank."""
         table = self._tensors("bank.safetensors", {"features": np.int8, "labels": np.int32})
         classes = json.loads(self._store.read("bank.json"))
-        return FeatureBank(table["features"], table["labels"], tuple(classes))
+        return FeatureBank(table["features"], table["labels"], tuple(classes), self.info.scale, self.info.zero_point)
 
     @cached_property
     def probes(self) -> Probes:
@@ -140,16 +179,21 @@ class Pack:
     @cached_property
     def self_test(self) -> SelfTest:
         """The first probe image as a self-test that expects nothing yet."""
+        if self._store.has(SELF_TEST):
+            return SelfTest.from_png(self._store.read(SELF_TEST), self.probes.images[0], (), 0.0)
         return SelfTest.from_image(self.probes.images[0], (), 0.0)
 
     @cached_property
     def _hypernetwork(self) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+        data = self._store.read("hypernetwork/hypernetwork.onnx")
+        form = numpy_form(data)
+        if form is not None:
+            return form
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
-        data = self._store.read("hypernetwork/hypernetwork.onnx")
         try:
             session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:
@@ -224,7 +268,17 @@ def _info(store: PackStore) -> PackInfo:
             max_classes=int(index["max_classes"]),
             provenance=dict(index["provenance"]),
             accuracy=dict(index["accuracy"]),
+            independent=_independent(index),
+            parity=dict(index.get("backbone_parity", {})),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{store.path}: {INDEX} is off at {error}; get the pack again") from None
     return info
+
+
+def _independent(index: dict[str, Any]) -> bool:
+    """Whether classes are made one by one; packs that do not say have it in the recipe of their hypernetwork."""
+    if "independent_classes" in index:
+        return index["independent_classes"] is True
+    recipe = index["provenance"].get("pack", {}).get("head", {})
+    return recipe.get("mixing") is False and recipe.get("hidden") == 0

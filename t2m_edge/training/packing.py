@@ -11,6 +11,7 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
@@ -21,7 +22,7 @@ from t2m_edge.backbones.transform import fit_transform
 from t2m_edge.hypernetworks.class_vectors import TextCentres, text_centres
 from t2m_edge.hypernetworks.hypernetwork import Hypernetwork, save_hypernetwork
 from t2m_edge.hypernetworks.onnx_form import onnx_form
-from t2m_edge.packs.pack import SCHEMA
+from t2m_edge.packs.pack import DERIVED, SCHEMA, SELF_TEST
 from t2m_edge.packs.writing import write_pack
 from t2m_edge.text import TextEncoder, load_text_encoder
 from t2m_edge.training.backbone import load_backbone
@@ -32,10 +33,15 @@ from t2m_edge.training.splits import DATASETS, ClassSplit, class_split
 from t2m_edge.training.texts import class_embeddings, class_texts
 from t2m_exporters.graph import Graph
 from t2m_exporters.graph import run as run_graph
+from t2m_exporters.layer_parity import layer_parity
 from t2m_exporters.onnx import write_backbone_onnx
+from t2m_exporters.onnx_derived import derive_onnx
 from t2m_exporters.parity import compare
 from t2m_exporters.quantize import quantize_graph
 from t2m_exporters.tflite import write_backbone_tflite
+from t2m_exporters.tflite_derived import derive_tflite
+from t2m_runtime.engines import load_engine
+from t2m_runtime.manifest import SelfTest
 from t2m_runtime.preparation import PREPARATION_VERSION
 
 FITTING_IMAGES = 60
@@ -59,10 +65,12 @@ class PackRecipe:
 
 @dataclass(frozen=True)
 class Backbones:
-    """The four written graphs by "precision.target", and the float graph that they come from."""
+    """The four written graphs by "precision.target", the float graph that they come from, and the int8 features'
+    scale and zero point."""
 
     graph: Graph
     files: dict[str, bytes]
+    int8_features: tuple[float, int]
 
 
 def write_backbones(backbone: Path, images: list[ImageSet], recipe: PackRecipe) -> Backbones:
@@ -86,7 +94,7 @@ def write_backbones(backbone: Path, images: list[ImageSet], recipe: PackRecipe) 
         "fp32.onnx": write_backbone_onnx(graph),
         "int8.onnx": write_backbone_onnx(quantised),
     }
-    return Backbones(graph, files)
+    return Backbones(graph, files, (quantised.features.scale, quantised.features.zero_point))
 
 
 def training_set(features: FeatureSet, shared: Path, encoder: TextEncoder, weight: float) -> TrainingSet:
@@ -159,13 +167,15 @@ def build_pack(
     probes = probe_images(shared, cache, split)
     quantised = int8_features(int8, ImageSet("probes", probes, np.zeros(len(probes), np.int64), ("",)))
     float_features = run_graph(backbones.graph, probes, ["features"])["features"].astype(np.float32)
-    parity = compare(float_features, quantised.real)
+    say("parity of the backbones, layer by layer")
+    parity = backbones_parity(backbones, probes, float_features)
     files = {f"backbone/{name}": data for name, data in backbones.files.items()}
     files |= {f"text/{p.name}": p.read_bytes() for p in sorted(text.iterdir()) if p.is_file()}
     files |= hypernetwork_files(model, centres)
     files["bank.safetensors"] = save({"features": bank.features, "labels": bank.labels.astype(np.int32)})
     files["bank.json"] = json.dumps(list(bank.classes)).encode()
     files["probes.safetensors"] = save({"images": probes, "features": float_features, "quantised": quantised.features})
+    files[SELF_TEST] = SelfTest.from_image(probes[0], (), 0.0).png()
     provenance = json.loads(backbone.with_suffix(".json").read_text("utf-8"))
     facts = {
         "schema_version": SCHEMA,
@@ -182,7 +192,8 @@ def build_pack(
         },
         "features": {"size": recipe.features, "unit": True, "scale": bank.scale, "zero_point": 0},
         "max_classes": 1000,
-        "backbone_parity": {"int8.tflite": asdict(parity)},
+        "independent_classes": not recipe.head.mixing and not recipe.head.hidden,
+        "backbone_parity": parity,
         "provenance": {
             "split": split_name,
             "data": "CIFAR-100, Tiny-ImageNet-200, Grocery Store",
@@ -194,6 +205,31 @@ def build_pack(
     }
     write_pack(output, facts, files, overwrite=True)
     say(f"wrote {output}")
+
+
+def backbones_parity(backbones: Backbones, probes: np.ndarray, features: np.ndarray) -> dict[str, Any]:
+    """ "precision.target" -> how close that graph is to the float one on the probe images.
+
+    TFLite graphs are compared layer by layer; ONNX ones hold the same numbers and are compared at their features.
+
+    Args:
+        probes: uint8 (p, H, W, 3).
+        features: float32 (p, d) of the float graph.
+    """
+    found: dict[str, Any] = {}
+    for precision in ("fp32", "fp16", "int8", "int8-dynamic"):
+        derived = precision in DERIVED
+        models = {t: backbones.files[f"{'fp32' if derived else precision}.{t}"] for t in ("tflite", "onnx")}
+        if derived:
+            models = {
+                "tflite": derive_tflite(models["tflite"], precision),
+                "onnx": derive_onnx(models["onnx"], precision),
+            }
+        found[f"{precision}.tflite"] = layer_parity(models["tflite"], backbones.graph, probes)
+        engine = load_engine("onnx", models["onnx"], quantization=backbones.int8_features)
+        rows = np.stack([engine.run(image[np.newaxis]) for image in probes])
+        found[f"{precision}.onnx"] = asdict(compare(features, rows))
+    return found
 
 
 def feature_bank(int8: bytes, shared: Path, cache: Path, split: ClassSplit) -> FeatureSet:

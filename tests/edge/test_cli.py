@@ -209,7 +209,7 @@ def test_doctor_names_engines_packs_and_extras(capsys):
 
 
 def test_targets_is_a_table_of_what_compile_takes(capsys):
-    from t2m_edge.compiler.compiling import PRECISIONS, TARGETS
+    from t2m_edge.compiler.cells import PRECISIONS, TARGETS
 
     assert run(["targets", "--json"]) == 0
     cells = json.loads(capsys.readouterr().out)["targets"]

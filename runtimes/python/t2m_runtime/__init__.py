@@ -15,6 +15,7 @@ from t2m_runtime.errors import InputError, WorkError
 __version__ = "0.1.0"
 
 __all__ = [
+    "Backbone",
     "Classifier",
     "Head",
     "InputError",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Backbone": "backbone",
     "Classifier": "classifier",
     "Result": "classifier",
     "Head": "head",

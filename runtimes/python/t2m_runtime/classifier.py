@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Iterable, Union
+from typing import TYPE_CHECKING, Any, Iterable, Union
 
 import numpy as np
-from PIL import Image
 
 from t2m_runtime.artifact import Source, kind_of, manifest_of, name_of, read_bytes
 from t2m_runtime.engines import load_engine
 from t2m_runtime.errors import InputError, WorkError
-from t2m_runtime.manifest import Manifest
+from t2m_runtime.manifest import Manifest, SelfTest
 from t2m_runtime.preparation import open_image, prepare
 
-Photo = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, Image.Image, np.ndarray]
+if TYPE_CHECKING:
+    from PIL import Image
+
+Photo = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, "Image.Image", np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,10 @@ class Classifier:
         kind = kind_of(data)
         if kind == "head" or kind is None:
             raise InputError(f"{name_of(path)} is a head file without a backbone; merge it into a full model first")
-        return cls(manifest, load_engine(kind, data, engine=engine, num_threads=num_threads))
+        output = manifest.output
+        quantization = (output.scale, output.zero_point) if output.dtype != "float32" else (1.0, 0)
+        loaded = load_engine(kind, data, engine=engine, num_threads=num_threads, quantization=quantization)
+        return cls(manifest, loaded)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -99,6 +104,8 @@ class Classifier:
         """
         if top_k is not None and (not isinstance(top_k, (int, np.integer)) or isinstance(top_k, bool) or top_k < 1):
             raise InputError(f"top_k is {top_k!r}; give a whole number from 1, or None for all classes")
+        from PIL import Image
+
         if not isinstance(image, (Image.Image, np.ndarray)):
             image = open_image(image)
         spec = self.manifest.input
@@ -148,7 +155,7 @@ class Classifier:
             WorkError: the engine failed.
         """
         test = self.manifest.self_test
-        if test is None:
+        if not isinstance(test, SelfTest):
             raise InputError("the model carries no self-test; compile it again to get one")
         image = test.image(self.manifest.input.height, self.manifest.input.width)
         return float(np.abs(self.scores(image).astype(np.float64) - np.array(test.expected)).max())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -109,6 +109,13 @@ class QuantizedLayer:
             raise InputError("a bias is beyond 2**30 and could overflow; quantise the head again")
         check_quantization("output", self.output_scale, self.output_zero_point)
 
+    @cached_property
+    def columns(self) -> np.ndarray:
+        """The weight as BLAS multiplies it, (in, out): float32 or float64, whichever holds every sum exactly."""
+        # Sums of products of small integers are exact in floating point as long as no partial sum passes the mantissa.
+        exact = np.float32 if self.weight.shape[1] * 255 * 128 < 2**24 else np.float64
+        return np.ascontiguousarray(self.weight.T, exact)
+
 
 @dataclass(frozen=True, eq=False)
 class QuantizedHead:
@@ -147,15 +154,23 @@ class QuantizedHead:
         Raises:
             InputError: features of another shape or dtype.
         """
+        x, scale, zero_point = features, self.input_scale, self.input_zero_point
+        if len(self.layers) == 2:
+            x = self.hidden_int8(features)
+            scale, zero_point = self.layers[0].output_scale, self.layers[0].output_zero_point
+        else:
+            self._check(features)
+        return _fully_connected_int8(x, scale, zero_point, self.layers[-1], relu=False)
+
+    def hidden_int8(self, features: np.ndarray) -> np.ndarray:
+        """What the hidden layer of a head with two layers gives: int8 (n, hidden)."""
+        self._check(features)
+        return _fully_connected_int8(features, self.input_scale, self.input_zero_point, self.layers[0], relu=True)
+
+    def _check(self, features: np.ndarray) -> None:
         if not isinstance(features, np.ndarray) or features.dtype != np.int8:
             raise InputError(f"features are {_kind(features)}; give int8 (n, {self.n_features})")
         _check_features(features, self.n_features)
-        x, scale, zero_point = features, self.input_scale, self.input_zero_point
-        for index, layer in enumerate(self.layers):
-            hidden = index + 1 < len(self.layers)
-            x = _fully_connected_int8(x, scale, zero_point, layer, relu=hidden)
-            scale, zero_point = layer.output_scale, layer.output_zero_point
-        return x
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """logits_int8, dequantised.
@@ -171,6 +186,12 @@ class QuantizedHead:
         return steps * np.float32(last.output_scale)
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Row-wise softmax, float32 (n, k)."""
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
 def check_quantization(what: str, scale: float, zero_point: int) -> None:
     """Raises InputError unless scale is a positive normal float32 and zero_point an int8 value."""
     if not isinstance(scale, (int, float, np.floating)) or isinstance(scale, bool):
@@ -181,48 +202,35 @@ def check_quantization(what: str, scale: float, zero_point: int) -> None:
         raise InputError(f"the {what} zero point is {zero_point!r}; expected a whole number from -128 to 127")
 
 
-def quantized_multiplier(scale: float) -> tuple[int, int]:
-    """A non-negative real number as ``multiplier * 2**(shift - 31)`` (TFLite's QuantizeMultiplier).
+def quantized_multiplier(scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Non-negative real numbers as ``multiplier * 2**(shift - 31)`` (TFLite's QuantizeMultiplier).
 
     Args:
-        scale: input scale * weight scale / output scale, 0 or more.
+        scale: float64 of any shape, input scale * weight scale / output scale, 0 or more.
 
     Returns:
-        multiplier in [2**30, 2**31) or 0, and shift.
+        multiplier in [2**30, 2**31) or 0, and shift; int64 of the same shape.
     """
-    fraction, shift = math.frexp(scale)
-    multiplier = math.floor(fraction * 2**31 + 0.5)
-    if multiplier == 2**31:
-        multiplier, shift = 2**30, shift + 1
-    if multiplier == 0 or shift < -31:
-        return 0, 0
-    if shift > 30:
-        return 2**31 - 1, 30
-    return multiplier, shift
+    fraction, shift = np.frexp(scale)
+    multiplier = np.floor(fraction * 2**31 + 0.5).astype(np.int64)
+    full = multiplier == 2**31
+    multiplier, shift = np.where(full, 2**30, multiplier), shift + full
+    small, large = (multiplier == 0) | (shift < -31), shift > 30
+    multiplier = np.where(small, 0, np.where(large, 2**31 - 1, multiplier))
+    return multiplier, np.where(small, 0, np.where(large, 30, shift)).astype(np.int64)
 
 
 def _fully_connected_int8(
     x: np.ndarray, scale: float, zero_point: int, layer: QuantizedLayer, relu: bool
 ) -> np.ndarray:
     """x int8 (n, in) -> int8 (n, out)."""
-    out, width = layer.weight.shape
-    # Sums of products of small integers are exact in floating point as long as no partial sum passes the mantissa:
-    # that lets BLAS do them.
-    exact = np.float32 if width * 255 * 128 < 2**24 else np.float64
-    shifted = x.astype(exact) - exact(zero_point)
-    accumulators = (shifted @ layer.weight.T.astype(exact)).astype(np.int64) + layer.bias
-
-    multipliers = np.empty(out, np.int64)
-    shifts = np.empty(out, np.int64)
-    output_scale = float(np.float32(layer.output_scale))
-    for row, weight_scale in enumerate(layer.weight_scale):
-        if out > 1:
-            product = float(np.float32(scale)) * float(weight_scale)
-        else:
-            # One scale counts as "per tensor" in TFLite, where this product is rounded to float32.
-            product = float(np.float32(scale) * weight_scale)
-        multipliers[row], shifts[row] = quantized_multiplier(product / output_scale)
-
+    columns = layer.columns
+    shifted = x.astype(columns.dtype) - columns.dtype.type(zero_point)
+    accumulators = (shifted @ columns).astype(np.int64) + layer.bias
+    # One scale counts as "per tensor" in TFLite, where the product of scales is rounded to float32.
+    kind = np.float64 if len(layer.bias) > 1 else np.float32
+    product = kind(np.float32(scale)) * layer.weight_scale.astype(kind)
+    multipliers, shifts = quantized_multiplier(product.astype(np.float64) / float(np.float32(layer.output_scale)))
     scaled = _multiply(accumulators, multipliers, shifts) + layer.output_zero_point
     return np.clip(scaled, layer.output_zero_point if relu else -128, 127).astype(np.int8)
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 import numpy as np
-from PIL import Image
 
 from t2m_runtime.errors import InputError
 from t2m_runtime.head import MAX_LABELS
@@ -58,10 +57,16 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """What the model gives: (1, k) of dtype, "softmax" scores that sum to 1 or raw "logits"."""
+    """What the model gives: (1, k) of dtype, "softmax" scores that sum to 1 or raw "logits".
+
+    Args:
+        scale, zero_point: of an integer dtype: ``score = (number - zero_point) * scale``. 0 for float32.
+    """
 
     dtype: str = "float32"
     scores: str = "softmax"
+    scale: float = 0.0
+    zero_point: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,15 +97,25 @@ class SelfTest:
     @classmethod
     def from_image(cls, image: np.ndarray, expected: tuple[float, ...], tolerance: float) -> SelfTest:
         """Packs a uint8 (height, width, 3) image and its expected outputs."""
-        pixels = np.ascontiguousarray(image, dtype=np.uint8)
+        from PIL import Image
+
         file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "PNG", optimize=True)
+        Image.fromarray(np.ascontiguousarray(image, dtype=np.uint8)).save(file, "PNG", optimize=True)
+        return cls.from_png(file.getvalue(), image, expected, tolerance)
+
+    @classmethod
+    def from_png(cls, png: bytes, image: np.ndarray, expected: tuple[float, ...], tolerance: float) -> SelfTest:
+        """The same from an image and its PNG form."""
         return cls(
-            input_sha256=hashlib.sha256(pixels.tobytes()).hexdigest(),
-            input=base64.b64encode(file.getvalue()).decode("ascii"),
+            input_sha256=hashlib.sha256(np.ascontiguousarray(image, dtype=np.uint8).tobytes()).hexdigest(),
+            input=base64.b64encode(png).decode("ascii"),
             expected=tuple(float(value) for value in expected),
             tolerance=float(tolerance),
         )
+
+    def png(self) -> bytes:
+        """The image as PNG."""
+        return base64.b64decode(self.input)
 
     def image(self, height: int, width: int) -> np.ndarray:
         """The image, uint8 (height, width, 3).
@@ -108,6 +123,8 @@ class SelfTest:
         Raises:
             InputError: it is not a PNG of that size, or its pixels do not have the stated hash.
         """
+        from PIL import Image
+
         try:
             with Image.open(io.BytesIO(base64.b64decode(self.input, validate=True)), formats=["PNG"]) as png:
                 if png.size != (width, height) or png.mode != "RGB":
@@ -120,6 +137,21 @@ class SelfTest:
         if hashlib.sha256(pixels.tobytes()).hexdigest() != self.input_sha256:
             raise InputError("the self-test image does not match its sha256; make the artifact again")
         return pixels
+
+
+@dataclass(frozen=True)
+class HeadTest:
+    """The self-test of a head file: a row of the pack's feature bank and the logits that the head must give for it.
+
+    Args:
+        bank_index: which row.
+        expected: k logits, dequantised.
+        tolerance: largest absolute difference.
+    """
+
+    bank_index: int
+    expected: tuple[float, ...]
+    tolerance: float
 
 
 @dataclass(frozen=True)
@@ -136,9 +168,13 @@ class Manifest:
         input: what the model takes.
         output: what it gives.
         pack: where it came from.
-        backbone_sha256: of the backbone's bytes; a head fits only the backbone it was made for.
+        backbone_sha256: names the backbone whose features the head reads, the same for every target: the hash of the
+            pack's .tflite graph, int8 or (for the float precisions) fp32. A head fits only the backbone that it was
+            made for.
         tool_version: version of t2m-edge that wrote it.
-        self_test: None when the artifact carries none.
+        self_test: SelfTest of a full model, HeadTest of a head file, None when the artifact carries none.
+        independent: whether each row of the head comes from its class alone, so that classes can be added and removed
+            one by one.
 
     Raises:
         InputError: a field out of range, when it is constructed as when it is read.
@@ -155,7 +191,8 @@ class Manifest:
     pack: PackRef
     backbone_sha256: str
     tool_version: str
-    self_test: SelfTest | None = None
+    self_test: SelfTest | HeadTest | None = None
+    independent: bool = False
 
     def __post_init__(self) -> None:
         _check(self)
@@ -163,7 +200,8 @@ class Manifest:
     def to_json(self) -> str:
         """One line of JSON; the same manifest gives the same text.
 
-        ``thresholds`` is left out where no class has one, ``self_test`` where there is none.
+        ``thresholds`` is left out where no class has one, ``self_test`` where there is none; a head file, kept small,
+        has no ``output`` and no ``mean`` and ``std``, which are matters of the full model.
         """
         body: dict[str, Any] = {
             "schema_version": self.schema_version,
@@ -179,14 +217,24 @@ class Manifest:
             "width": self.input.width,
             "crop": self.input.crop,
             "preparation_version": self.input.preparation_version,
-            "mean": list(self.input.mean),
-            "std": list(self.input.std),
         }
-        body["output"] = {"dtype": self.output.dtype, "scores": self.output.scores}
+        if self.target != "head":
+            body["input"].update(mean=list(self.input.mean), std=list(self.input.std))
+            body["output"] = {"dtype": self.output.dtype, "scores": self.output.scores}
+        if self.output.dtype != "float32":
+            body["output"].update(scale=self.output.scale, zero_point=self.output.zero_point)
         body["pack"] = {"name": self.pack.name, "version": self.pack.version, "sha256": self.pack.sha256}
         body["backbone_sha256"] = self.backbone_sha256
         body["tool_version"] = self.tool_version
-        if self.self_test is not None:
+        if self.independent:
+            body["independent"] = True
+        if isinstance(self.self_test, HeadTest):
+            body["self_test"] = {
+                "bank_index": self.self_test.bank_index,
+                "expected": list(self.self_test.expected),
+                "tolerance": self.self_test.tolerance,
+            }
+        elif self.self_test is not None:
             body["self_test"] = {
                 "input_sha256": self.self_test.input_sha256,
                 "input": self.self_test.input,
@@ -216,22 +264,20 @@ class Manifest:
         thresholds = (None,) * len(labels)
         if "thresholds" in body:
             thresholds = _field(body, "thresholds", _list_of(_number_or_none, MAX_LABELS))
-        input_, output, pack = (_field(body, key, _object) for key in ("input", "output", "pack"))
+        target = _field(body, "target", _text)
+        input_, pack = (_field(body, key, _object) for key in ("input", "pack"))
+        plain = {"mean": [128.0] * 3, "std": [128.0] * 3} if target == "head" else {}
+        input_ = {**plain, **input_}
+        output = OutputSpec() if target == "head" else _output_spec(_field(body, "output", _object))
         self_test = None
         if body.get("self_test") is not None:
-            stored = _field(body, "self_test", _object)
-            self_test = SelfTest(
-                input_sha256=_field(stored, "input_sha256", _text),
-                input=_field(stored, "input", _text),
-                expected=_field(stored, "expected", _list_of(_number, MAX_LABELS)),
-                tolerance=_field(stored, "tolerance", _number),
-            )
+            self_test = _self_test(_field(body, "self_test", _object))
         return cls(
             schema_version=version,
             name=_field(body, "name", _text),
             labels=labels,
             thresholds=thresholds,
-            target=_field(body, "target", _text),
+            target=target,
             precision=_field(body, "precision", _text),
             input=InputSpec(
                 height=_field(input_, "height", _integer),
@@ -241,7 +287,7 @@ class Manifest:
                 mean=_field(input_, "mean", _list_of(_number, 3)),
                 std=_field(input_, "std", _list_of(_number, 3)),
             ),
-            output=OutputSpec(dtype=_field(output, "dtype", _text), scores=_field(output, "scores", _text)),
+            output=output,
             pack=PackRef(
                 name=_field(pack, "name", _text),
                 version=_field(pack, "version", _text),
@@ -250,7 +296,22 @@ class Manifest:
             backbone_sha256=_field(body, "backbone_sha256", _text),
             tool_version=_field(body, "tool_version", _text),
             self_test=self_test,
+            independent=_field(body, "independent", _boolean) if "independent" in body else False,
         )
+
+
+def _output_spec(body: dict[str, Any]) -> OutputSpec:
+    dtype, scores = _field(body, "dtype", _text), _field(body, "scores", _text)
+    if dtype == "float32":
+        return OutputSpec(dtype, scores)
+    return OutputSpec(dtype, scores, _field(body, "scale", _number), _field(body, "zero_point", _integer))
+
+
+def _self_test(body: dict[str, Any]) -> SelfTest | HeadTest:
+    expected, tolerance = _field(body, "expected", _list_of(_number, MAX_LABELS)), _field(body, "tolerance", _number)
+    if "bank_index" in body:
+        return HeadTest(_field(body, "bank_index", _integer), expected, tolerance)
+    return SelfTest(_field(body, "input_sha256", _text), _field(body, "input", _text), expected, tolerance)
 
 
 def _parse(text: str | bytes) -> dict[str, Any]:
@@ -302,6 +363,12 @@ def _text(value: Any) -> str:
 def _integer(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise InputError("is not a whole number")
+    return value
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InputError("is not true or false")
     return value
 
 
@@ -358,6 +425,10 @@ def _check(manifest: Manifest) -> None:
     require(all(math.isfinite(value) and value > 0 for value in spec.std), "input", "has a deviation not above 0")
     require(manifest.output.dtype in OUTPUT_DTYPES, "output", f"has a dtype not one of {', '.join(OUTPUT_DTYPES)}")
     require(manifest.output.scores in SCORES, "output", f"has scores not one of {', '.join(SCORES)}")
+    if manifest.output.dtype != "float32":
+        low = -128 if manifest.output.dtype == "int8" else 0
+        require(1e-30 <= manifest.output.scale <= 1e30, "output", "has a scale that is not a positive number")
+        require(low <= manifest.output.zero_point <= low + 255, "output", f"has a zero point not from {low}")
     _check_text("pack", manifest.pack.name)
     _check_text("pack", manifest.pack.version)
     require(_SHA256.match(manifest.pack.sha256) is not None, "pack", "has a sha256 that is not 64 hex digits")
@@ -365,8 +436,12 @@ def _check(manifest: Manifest) -> None:
     _check_text("tool_version", manifest.tool_version)
     test = manifest.self_test
     if test is not None:
-        require(_SHA256.match(test.input_sha256) is not None, "self_test", "has a sha256 that is not 64 hex digits")
-        require(test.input.isascii(), "self_test", "has an input that is not base64")
+        if isinstance(test, HeadTest):
+            require(0 <= test.bank_index < 2**31, "self_test", "has a bank index that is not a row")
+        else:
+            require(_SHA256.match(test.input_sha256) is not None, "self_test", "has a sha256 that is not 64 hex digits")
+            require(test.input.isascii(), "self_test", "has an input that is not base64")
+        require((manifest.target == "head") == isinstance(test, HeadTest), "self_test", "is that of another target")
         require(len(test.expected) == k, "self_test", f"expects {len(test.expected)} outputs for {k} labels")
         require(
             all(math.isfinite(value) for value in test.expected), "self_test", "expects a number that is not finite"

@@ -18,13 +18,16 @@ import io
 import os
 import stat
 import warnings
-from typing import Union
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
-from PIL import Image
 
 from t2m_runtime.errors import InputError
 
+if TYPE_CHECKING:
+    from PIL import Image
+
+# Pillow is imported where it is used: a program that classifies ready arrays does without, and starts faster.
 PREPARATION_VERSION = 1
 CROPS = ("center", "stretch")
 MAX_PIXELS = 2**27
@@ -36,13 +39,13 @@ Source = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview]
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
 }
 
 
@@ -59,6 +62,8 @@ def open_image(source: Source) -> Image.Image:
         InputError: no such file, not an image, truncated or broken, more than MAX_PIXELS pixels, floating-point
             pixels, or a format that only an external program could draw (EPS).
     """
+    from PIL import Image
+
     name, file = _open_file(source)
     with file, warnings.catch_warnings():
         # Pillow warns about large images and odd metadata; here MAX_PIXELS is the limit, and a sound photo is a photo.
@@ -99,6 +104,8 @@ def prepare(image: Image.Image | np.ndarray, height: int, width: int, crop: str 
     Raises:
         InputError: an array of another shape or dtype, an empty image, a size out of range, or an unknown crop.
     """
+    from PIL import Image
+
     for side, value in (("height", height), ("width", width)):
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not 1 <= value <= MAX_SIDE:
             raise InputError(f"{side} is {value!r}; give a whole number from 1 to {MAX_SIDE}")
@@ -178,6 +185,8 @@ def _version() -> str:
 
 def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
     """A new upright RGB image without metadata, from a loaded image of any mode."""
+    from PIL import Image
+
     try:
         turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # broken EXIF in a sound photo: as if there were none
@@ -185,7 +194,7 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
     try:
         rgb = _rgb(image, name)
         if turn is not None:
-            rgb = rgb.transpose(turn)
+            rgb = rgb.transpose(getattr(Image.Transpose, turn))
         elif rgb is image:
             rgb = image.copy()
     except InputError:
@@ -199,6 +208,8 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
 
 def _rgb(image: Image.Image, name: str) -> Image.Image:
     """Step 2: the image's pixels as 8-bit RGB."""
+    from PIL import Image
+
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode == "F":

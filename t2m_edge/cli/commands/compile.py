@@ -21,13 +21,18 @@ def compile_task(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="What to write. [default: TASK's name]")
     ] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="KIND", help="tflite or onnx. [default: FILE's ending, or else tflite]")
+        str | None, typer.Option(metavar="KIND", help="tflite, onnx or head. [default: FILE's ending, or else tflite]")
     ] = None,
-    precision: Annotated[str, typer.Option(metavar="KIND", help="int8 or fp32.")] = "int8",
+    precision: Annotated[str, typer.Option(metavar="KIND", help="int8, fp32, fp16 or int8-dynamic.")] = "int8",
+    output_type: Annotated[
+        str, typer.Option(metavar="TYPE", help="Of the scores: float32, uint8 or int8.")
+    ] = "float32",
+    scores: Annotated[str, typer.Option(metavar="KIND", help="softmax (they sum to 1) or logits.")] = "softmax",
     pack: PackName = "default",
     min_agreement: Annotated[
         float, typer.Option(metavar="SHARE", help="Fail when the quantised head agrees less with the float head.")
     ] = 0.95,
+    full_parity: Annotated[bool, typer.Option("--full-parity", help="Run the model on all probe images.")] = False,
     overwrite: Overwrite = False,
     json: Json = False,
     debug: Debug = False,
@@ -43,11 +48,14 @@ def compile_task(
       zebra: a horse-like animal with black and white stripes; seen in grassland
       horse: a large animal with hooves and a mane; not: stripes; threshold: 0.6
     """
-    from t2m_edge.compiler.compiling import PRECISIONS, TARGETS, compile
+    from t2m_edge.compiler.cells import ENDINGS, OUTPUT_TYPES, PRECISIONS, SCORES, TARGETS
+    from t2m_edge.compiler.compiling import compile
     from t2m_runtime.errors import InputError
 
-    chosen = one_of("--target", target, TARGETS) if target else _target_of(output, TARGETS)
+    chosen = one_of("--target", target, TARGETS) if target else _target_of(output, ENDINGS)
     one_of("--precision", precision, PRECISIONS)
+    one_of("--output-type", output_type, OUTPUT_TYPES)
+    one_of("--scores", scores, SCORES)
     if not 0 <= min_agreement <= 1:
         raise InputError(f"--min-agreement is {min_agreement}; give a share from 0 to 1, such as 0.95")
     report = compile(
@@ -56,6 +64,9 @@ def compile_task(
         pack=pack,
         target=chosen,
         precision=precision,
+        output_type=output_type,
+        scores=scores,
+        full_parity=full_parity,
         min_agreement=min_agreement,
         overwrite=overwrite,
     )
@@ -70,14 +81,24 @@ def compile_task(
         f"  head    agrees with the float head on {report.head.top1_agreement:.1%} of {report.head.images:,} "
         f"bank images (cosine {report.head.cosine:.4f})"
     )
-    say(
-        f"  model   same best class as the float model on {report.model.agreement:.0%} of {report.model.images} probe "
-        f"images (scores differ by at most {report.model.max_error:.4f})"
-    )
+    if report.model is not None:
+        say(
+            f"  model   same best class as the float model on {report.model.agreement:.0%} of {report.model.images} "
+            f"probe images (outputs differ by at most {report.model.max_error:.4f}, {report.model.mean_error:.4f} in "
+            f"the mean; cosine {report.model.cosine:.4f})"
+        )
+    if full_parity and report.backbone.get("layers"):
+        worst = min(report.backbone["layers"], key=lambda layer: layer["cosine"])
+        say(
+            f"  pack    features of this graph: cosine {report.backbone['cosine']:.4f} to the float ones; least like "
+            f"its float form is {worst['name']} (cosine {worst['cosine']:.4f})"
+        )
+    for tensor, why in report.not_int8.items():
+        say(f"  type    {tensor}: {why}")
     stages = ", ".join(f"{name} {seconds * 1000:.0f}" for name, seconds in report.stages.items())
     say(f"  time    {report.seconds * 1000:.0f} ms ({stages})")
 
 
-def _target_of(output: Path | None, targets: tuple[str, ...]) -> str:
+def _target_of(output: Path | None, endings: dict[str, str]) -> str:
     ending = output.suffix.casefold().lstrip(".") if output else ""
-    return ending if ending in targets else "tflite"
+    return next((target for target, known in endings.items() if known == ending), "tflite")

@@ -15,20 +15,24 @@ def targets(json: Json = False, debug: Debug = False) -> None:
     \b
     t2m-edge targets
     """
-    from t2m_edge.compiler.compiling import PRECISIONS, TARGETS
+    from t2m_edge.compiler.cells import PRECISIONS, TARGETS, why_not
     from t2m_runtime.engines import available_engines
 
     engines = available_engines()
-    readers = {"tflite": ("litert", "tflite_runtime"), "onnx": ("onnxruntime",)}
+    readers = {"tflite": ("litert", "tflite_runtime"), "onnx": ("onnxruntime",), "head": tuple(engines)}
     working = {target: [name for name in readers[target] if engines[name].version] for target in TARGETS}
+    refused = {(t, p): why_not(t, p) for t in TARGETS for p in PRECISIONS}
     if json:
         cells = [
-            {"target": target, "precision": precision, "engines": working[target]}
-            for target in TARGETS
-            for precision in PRECISIONS
+            {"target": t, "precision": p, "written": reason is None, "reason": reason, "engines": working[t]}
+            for (t, p), reason in refused.items()
         ]
         print_json("targets", {"targets": cells})
         return
-    rows = [[target, *("yes" for _ in PRECISIONS), ", ".join(working[target]) or "none"] for target in TARGETS]
+    rows = [
+        [t, *("no" if refused[t, p] else "yes" for p in PRECISIONS), ", ".join(working[t]) or "none"] for t in TARGETS
+    ]
     say_table(["target", *PRECISIONS, "engines here"], rows)
+    for reason in dict.fromkeys(reason for reason in refused.values() if reason):
+        say(f"no: {reason}")
     say("The default is --target tflite --precision int8.")

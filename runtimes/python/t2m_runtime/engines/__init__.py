@@ -50,7 +50,14 @@ def available_engines() -> dict[str, EngineStatus]:
     return {name: _status(name) for name in _ENGINES if name != "litert-reference"}
 
 
-def load_engine(kind: str, model: bytes, *, engine: str | None = None, num_threads: int = 1) -> Any:
+def load_engine(
+    kind: str,
+    model: bytes,
+    *,
+    engine: str | None = None,
+    num_threads: int = 1,
+    quantization: tuple[float, int] = (1.0, 0),
+) -> Any:
     """Makes an engine for a model.
 
     Args:
@@ -59,6 +66,7 @@ def load_engine(kind: str, model: bytes, *, engine: str | None = None, num_threa
         engine: "litert", "litert-reference" (slow, to compare with), "tflite_runtime" or "onnxruntime"; None takes
             the first one that works for this kind.
         num_threads: 1 to MAX_THREADS.
+        quantization: scale and zero point of an .onnx model's integer output; a .tflite says its own.
 
     Raises:
         InputError: no such engine, not installed, wrong for this kind, or it cannot load the model.
@@ -84,7 +92,9 @@ def load_engine(kind: str, model: bytes, *, engine: str | None = None, num_threa
             return LiteRTEngine(package, model, name=name, version=_version(name, package), num_threads=num_threads)
         from t2m_runtime.engines.onnxruntime import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(package, model, version=_version(name, package), num_threads=num_threads)
+        return OnnxRuntimeEngine(
+            package, model, version=_version(name, package), num_threads=num_threads, quantization=quantization
+        )
     extra = _ENGINES[names[0]][2]
     raise InputError(
         f'no engine for .{kind} models works here ({"; ".join(reasons)}); pip install "t2m-edge-runtime[{extra}]"'

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Iterator
 import numpy as np
 
 from t2m_runtime.errors import InputError, WorkError
-from t2m_runtime.head import MAX_LABELS
+from t2m_runtime.head import MAX_FEATURES
 from t2m_runtime.preparation import MAX_SIDE
 
 MAX_TENSOR_BYTES = 2**30
@@ -68,7 +68,7 @@ class LiteRTEngine:
         if dtype != np.uint8 or not fits:
             raise InputError(f"the model's input is {dtype} {shape}; expected uint8 (1, height, width, 3)")
         scores = tuple(int(side) for side in outputs[0]["shape"])
-        if len(scores) != 2 or scores[0] != 1 or not 1 <= scores[1] <= MAX_LABELS:
+        if len(scores) != 2 or scores[0] != 1 or not 1 <= scores[1] <= MAX_FEATURES:
             raise InputError(f"the model's output has shape {scores}; expected (1, labels)")
         self._output_dtype = np.dtype(outputs[0]["dtype"])
         if self._output_dtype not in (np.float32, np.uint8, np.int8):

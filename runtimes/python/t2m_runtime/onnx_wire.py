@@ -1,13 +1,13 @@
-"""Protocol-buffer wire format, as much of it as appending nodes to an ONNX file needs (protobuf.dev, "Encoding").
+"""Protocol-buffer wire format, as much of it as reading and changing ONNX files needs (protobuf.dev, "Encoding").
 
-Importing ``onnx`` takes longer than a whole compile may; a ModelProto is changed here by copying its top-level fields.
-Field numbers are those of the public ``onnx.proto``.
+Importing ``onnx`` takes longer than a whole compile may, and a device does not have it: a ModelProto is changed by
+copying its top-level fields. Field numbers are those of the public ``onnx.proto``.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from typing import Iterator
 
 import numpy as np
 
@@ -15,18 +15,23 @@ from t2m_runtime.errors import InputError
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
-FLOAT, UINT8, INT8, INT32 = 1, 2, 3, 6
-_DATA_TYPES = {"float32": FLOAT, "uint8": UINT8, "int8": INT8, "int32": INT32}
+FLOAT, UINT8, INT8, INT32, FLOAT16 = 1, 2, 3, 6, 10
+DATA_TYPES = {"float32": FLOAT, "uint8": UINT8, "int8": INT8, "int32": INT32, "float16": FLOAT16}
+MAX_FIELDS = 100_000
+"""Most fields of one message: nodes and constants of a graph."""
 
 
-def fields(data: memoryview) -> Iterator[tuple[int, int, int, int, int]]:
+def fields(data: memoryview, most: int = MAX_FIELDS) -> Iterator[tuple[int, int, int, int, int]]:
     """(field number, wire type, start of the field, start of its value, end) of a message's own fields.
 
     Raises:
-        InputError: the bytes are no message.
+        InputError: the bytes are no message, or it has more than ``most`` fields.
     """
-    position, size = 0, len(data)
+    position, size, count = 0, len(data), 0
     while position < size:
+        count += 1
+        if count > most:
+            raise InputError(f"the ONNX model has more than {most} fields at one level; make the model again")
         start = position
         key, position = _read_varint(data, position)
         number, wire = key >> 3, key & 7
@@ -73,10 +78,10 @@ def header(field: int, length: int) -> bytes:
 
 
 def tensor(name: str, value: np.ndarray) -> bytes:
-    """TensorProto with raw data: float32, int8, uint8 or int32, any shape (a scalar has no dims)."""
+    """TensorProto with raw data: float32, float16, int8, uint8 or int32, any shape (a scalar has no dims)."""
     dims = b"".join(number(1, n) for n in value.shape)
     raw = np.ascontiguousarray(value, value.dtype.newbyteorder("<")).tobytes()
-    return dims + number(2, _DATA_TYPES[value.dtype.name]) + block(8, name) + block(9, raw)
+    return dims + number(2, DATA_TYPES[value.dtype.name]) + block(8, name) + block(9, raw)
 
 
 def node(kind: str, inputs: list[str], outputs: list[str], **attributes: int | float) -> bytes:
@@ -96,10 +101,17 @@ def node(kind: str, inputs: list[str], outputs: list[str], **attributes: int | f
 def value_info(name: str, dtype: str, shape: tuple[int, ...]) -> bytes:
     """ValueInfoProto of a tensor with a fixed shape."""
     dims = b"".join(block(1, number(1, n)) for n in shape)
-    return block(1, name) + block(2, block(1, number(1, _DATA_TYPES[dtype]) + block(2, dims)))
+    return block(1, name) + block(2, block(1, number(1, DATA_TYPES[dtype]) + block(2, dims)))
 
 
-def text(data: memoryview) -> str:
+def blocks(message: memoryview, field: int) -> list[memoryview]:
+    """The contents of every length-delimited field with a number."""
+    return [
+        message[value:stop] for number, kind, _, value, stop in fields(message) if number == field and kind == BYTES
+    ]
+
+
+def text(data: memoryview | bytes) -> str:
     """UTF-8 content of a field."""
     try:
         return bytes(data).decode()
@@ -112,7 +124,7 @@ def read_varint(data: memoryview, position: int) -> int:
     return _read_varint(data, position)[0]
 
 
-_DAMAGED = "the backbone is a damaged ONNX model; use the pack's own file"
+_DAMAGED = "the ONNX model is broken or cut short; make it again"
 
 
 def _read_varint(data: memoryview, position: int) -> tuple[int, int]:

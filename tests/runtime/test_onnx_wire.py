@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from t2m_exporters import onnx_wire as wire
+from t2m_runtime import onnx_wire as wire
 from t2m_runtime.errors import InputError
 
 onnx = pytest.importorskip("onnx")

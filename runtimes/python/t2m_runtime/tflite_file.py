@@ -1,0 +1,211 @@
+"""Reads the tables of a ``.tflite`` file: the FlatBuffers wire format and as much of the public schema as we need.
+
+Offsets come from outside: each is checked against the file before it is followed, and nothing is copied.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from t2m_runtime.errors import InputError
+
+FILE_IDENTIFIER = b"TFL3"
+TENSOR_TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9}
+TYPE_NAMES = {code: name for name, code in TENSOR_TYPES.items()}
+MAX_TABLES = 100_000
+"""Most tensors, operators or buffers that a model may list."""
+
+_DAMAGED = "the TFLite model is damaged or cut short; make it again"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Where the tables of a one-subgraph model lie, as byte positions in its flatbuffer.
+
+    Args:
+        codes: OperatorCode tables; operator_codes: their (builtin code, version).
+        outputs_at, operators_at: where the vectors of the subgraph's outputs and operators begin (their length).
+        inputs, outputs: indices into tensors.
+    """
+
+    codes: tuple[int, ...]
+    operator_codes: tuple[tuple[int, int], ...]
+    tensors: tuple[int, ...]
+    operators: tuple[int, ...]
+    buffers: tuple[int, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    outputs_at: int
+    operators_at: int
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Facts of a tensor.
+
+    Args:
+        dtype: numpy's name of the type, "?" where it is none of TENSOR_TYPES.
+        scales: one, one a channel, or none; zero_points likewise.
+        buffer: index of its Buffer; 0 where it is no constant.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scales: tuple[float, ...] = ()
+    zero_points: tuple[int, ...] = ()
+    buffer: int = 0
+
+    @property
+    def scale(self) -> float:
+        """The scale of the whole tensor; 0 where there is none, or one a channel."""
+        return self.scales[0] if len(self.scales) == 1 else 0.0
+
+    @property
+    def zero_point(self) -> int:
+        """The zero point of the whole tensor."""
+        return self.zero_points[0] if len(self.zero_points) == 1 else 0
+
+
+def read_tables(model: bytes) -> Tables:
+    """Positions of the tables of a one-subgraph model.
+
+    Raises:
+        InputError: the bytes are no such flatbuffer.
+    """
+    try:
+        if model[4:8] != FILE_IDENTIFIER:
+            raise InputError("the model is not a TFLite model (no TFL3 at byte 4)")
+        root = u32(model, 0)
+        subgraphs = tables_of(model, root, 2)
+        if len(subgraphs) != 1:
+            raise InputError(f"the TFLite model has {len(subgraphs)} subgraphs; expected one")
+        codes = tables_of(model, root, 1)
+        subgraph = subgraphs[0]
+        return Tables(
+            codes=codes,
+            operator_codes=tuple((_builtin(model, c), scalar(model, c, 2, "<i", 1)) for c in codes),
+            tensors=tables_of(model, subgraph, 0),
+            operators=tables_of(model, subgraph, 3),
+            buffers=tables_of(model, root, 4),
+            inputs=numbers(model, subgraph, 1, "<i4"),
+            outputs=numbers(model, subgraph, 2, "<i4"),
+            outputs_at=vector(model, subgraph, 2)[0],
+            operators_at=vector(model, subgraph, 3)[0],
+        )
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(_DAMAGED) from error
+
+
+def read_tensor(model: bytes, position: int) -> Tensor:
+    """Facts of the Tensor table at a position that read_tables gave."""
+    try:
+        quantization = field(model, position, 4)
+        scales: tuple = ()
+        zeros: tuple = ()
+        if quantization:
+            table = quantization + u32(model, quantization)
+            scales, zeros = numbers(model, table, 2, "<f4"), numbers(model, table, 3, "<i8")
+        start, size = vector(model, position, 3)
+        return Tensor(
+            name=bytes(model[start + 4 : start + 4 + size]).decode(),
+            shape=numbers(model, position, 0, "<i4"),
+            dtype=TYPE_NAMES.get(scalar(model, position, 1, "<b", 0), "?"),
+            scales=scales,
+            zero_points=zeros,
+            buffer=scalar(model, position, 2, "<I", 0),
+        )
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
+        raise InputError(_DAMAGED) from error
+
+
+def read_operator(model: bytes, position: int) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """(index into codes, input tensors, output tensors) of an Operator table."""
+    try:
+        return (
+            scalar(model, position, 0, "<I", 0),
+            numbers(model, position, 1, "<i4"),
+            numbers(model, position, 2, "<i4"),
+        )
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
+        raise InputError(_DAMAGED) from error
+
+
+def read_constant(model: bytes, tables: Tables, tensor: Tensor) -> np.ndarray:
+    """The values of a constant tensor, a read-only view in its own type and shape.
+
+    Raises:
+        InputError: it has no values, or not as many as its shape says.
+    """
+    try:
+        if tensor.dtype not in TENSOR_TYPES or not 0 < tensor.buffer < len(tables.buffers):
+            raise ValueError("not a constant")
+        start, size = vector(model, tables.buffers[tensor.buffer], 0)
+        dtype = np.dtype(tensor.dtype).newbyteorder("<")
+        values = np.frombuffer(model, np.uint8, size, start + 4).view(dtype)
+        return values.reshape(tensor.shape)
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
+        raise InputError(_DAMAGED) from error
+
+
+def u32(data: bytes, position: int) -> int:
+    """The number at a position."""
+    return struct.unpack_from("<I", data, position)[0]
+
+
+def field(data: bytes, table: int, slot: int) -> int:
+    """Position of a table's field, 0 where it is absent."""
+    vtable = table - struct.unpack_from("<i", data, table)[0]
+    if vtable < 0:
+        raise ValueError("vtable before the file")
+    size = struct.unpack_from("<H", data, vtable)[0]
+    entry = 4 + 2 * slot
+    if entry + 2 > size:
+        return 0
+    offset = struct.unpack_from("<H", data, vtable + entry)[0]
+    return table + offset if offset else 0
+
+
+def scalar(data: bytes, table: int, slot: int, form: str, default: int) -> int:
+    """A number of a table."""
+    position = field(data, table, slot)
+    return struct.unpack_from(form, data, position)[0] if position else default
+
+
+def vector(data: bytes, table: int, slot: int) -> tuple[int, int]:
+    """(where a vector's length lies, the length) of a table; (0, 0) where it is absent."""
+    position = field(data, table, slot)
+    if not position:
+        return 0, 0
+    start = position + u32(data, position)
+    return start, u32(data, start)
+
+
+def numbers(data: bytes, table: int, slot: int, dtype: str) -> tuple:
+    """A vector of numbers."""
+    start, count = vector(data, table, slot)
+    return tuple(np.frombuffer(data, dtype, count, start + 4).tolist()) if start and count else ()
+
+
+def tables_of(data: bytes, table: int, slot: int) -> tuple[int, ...]:
+    """Positions of a vector of tables."""
+    start, count = vector(data, table, slot)
+    if not count:
+        return ()
+    if count > MAX_TABLES:
+        raise ValueError("too many tables")
+    places = np.frombuffer(data, "<u4", count, start + 4).astype(np.int64)
+    places += start + 4 + 4 * np.arange(count)
+    if places.max() + 4 > len(data):
+        raise ValueError("table after the file")
+    return tuple(places.tolist())
+
+
+def _builtin(data: bytes, code: int) -> int:
+    # Old files have the code in a byte, in the field that was there first.
+    return max(scalar(data, code, 3, "<i", 0), scalar(data, code, 0, "<b", 0))

@@ -1,0 +1,243 @@
+"""Change a compiled artifact without its pack: another head, classes out, in, or under another name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from t2m_edge import __version__
+from t2m_edge.compiler.artifacts import output_spec, with_self_test, write_artifact
+from t2m_edge.compiler.saving import check_output, save
+from t2m_exporters.heads import backbone_of, read_head
+from t2m_exporters.ranges import from_interval
+from t2m_runtime import (
+    Backbone,
+    Classifier,
+    Head,
+    InputError,
+    Layer,
+    Manifest,
+    QuantizedHead,
+    QuantizedLayer,
+    WorkError,
+)
+from t2m_runtime.artifact import kind_of, load_head, manifest_of, read_bytes
+from t2m_runtime.backbone import check_head
+from t2m_runtime.manifest import HeadTest, SelfTest
+
+
+@dataclass(frozen=True)
+class EditReport:
+    """What was written: a full model or a head file, its classes, and the error of its self-test (None: not run)."""
+
+    output: str
+    size_bytes: int
+    labels: tuple[str, ...]
+    self_test_error: float | None
+
+
+@dataclass(frozen=True)
+class _Artifact:
+    data: bytes
+    kind: str
+    manifest: Manifest
+    head: Head | QuantizedHead
+
+
+def merge(model: str | Path, head: str | Path, output: str | Path, *, overwrite: bool = False) -> EditReport:
+    """Put a head file into a full model, in place of the head that it has.
+
+    Args:
+        model: a .tflite or .onnx artifact.
+        head: a .t2mh file that was made for the same backbone.
+        output: file to write; may be ``model`` itself with ``overwrite``.
+
+    Raises:
+        InputError: a file is broken or of the wrong kind, or the head is another backbone's; nothing is written.
+    """
+    check_output(Path(output), overwrite)
+    old = _read(model)
+    if old.kind == "head":
+        raise InputError(f"{model} is a head file; give the full model first: t2m-edge merge MODEL HEAD")
+    loaded, facts = load_head(head)
+    check_head(loaded, facts, old.manifest, str(head))
+    manifest = replace(
+        old.manifest,
+        name=facts.name,
+        labels=facts.labels,
+        thresholds=facts.thresholds,
+        independent=facts.independent,
+        self_test=None,
+    )
+    return _write(old, loaded, manifest, Path(output), overwrite)
+
+
+def remove(model: str | Path, classes: Sequence[str], output: str | Path, *, overwrite: bool = False) -> EditReport:
+    """Take classes out of an artifact (full model or head file).
+
+    Raises:
+        InputError: no such class, under two would be left, or the pack's classes depend on each other.
+    """
+    check_output(Path(output), overwrite)
+    old = _read(model)
+    for name in classes:
+        _index(old.manifest, name)
+    rows = [i for i, label in enumerate(old.manifest.labels) if label not in classes]
+    if len(rows) < 2:
+        raise InputError(f"{len(rows)} of {len(old.manifest.labels)} classes would be left; a classifier needs two")
+    _need_independent(old.manifest, model)
+    labels = tuple(old.manifest.labels[i] for i in rows)
+    last = old.head.layers[-1]
+    if isinstance(last, QuantizedLayer):
+        last = replace(last, weight=last.weight[rows], weight_scale=last.weight_scale[rows], bias=last.bias[rows])
+    else:
+        last = Layer(last.weight[rows], last.bias[rows])
+    test = old.manifest.self_test
+    if isinstance(test, HeadTest):
+        test = replace(test, expected=tuple(test.expected[i] for i in rows))
+    manifest = replace(
+        old.manifest, labels=labels, thresholds=tuple(old.manifest.thresholds[i] for i in rows), self_test=None
+    )
+    head = replace(old.head, labels=labels, layers=(*old.head.layers[:-1], last))
+    return _write(old, head, manifest, Path(output), overwrite, test)
+
+
+def rename(model: str | Path, before: str, after: str, output: str | Path, *, overwrite: bool = False) -> EditReport:
+    """Give a class of an artifact another name; its weights stay.
+
+    Raises:
+        InputError: no such class, or the new name is taken or no label.
+    """
+    check_output(Path(output), overwrite)
+    old = _read(model)
+    index = _index(old.manifest, before)
+    if after in old.manifest.labels:
+        raise InputError(f"the class {after!r} is there already; give another name")
+    labels = tuple(after if i == index else label for i, label in enumerate(old.manifest.labels))
+    test = old.manifest.self_test
+    manifest = replace(old.manifest, labels=labels)
+    head = replace(old.head, labels=labels)
+    return _write(old, head, manifest, Path(output), overwrite, test)
+
+
+def add(
+    model: str | Path,
+    head: str | Path,
+    output: str | Path,
+    *,
+    classes: Sequence[str] = (),
+    overwrite: bool = False,
+) -> EditReport:
+    """Add classes of a head file to an artifact (full model or head file), behind its own.
+
+    Args:
+        classes: which of the head file's; all of them where none is named.
+
+    Raises:
+        InputError: another backbone, a class that is there already, or classes that depend on each other.
+    """
+    check_output(Path(output), overwrite)
+    old = _read(model)
+    more, facts = load_head(head)
+    check_head(more, facts, old.manifest, str(head))
+    _need_independent(old.manifest, model)
+    _need_independent(facts, head)
+    rows = [_index(facts, name) for name in classes] or list(range(len(facts.labels)))
+    for i in rows:
+        if facts.labels[i] in old.manifest.labels:
+            raise InputError(f"the class {facts.labels[i]!r} is there already; remove or rename it first")
+    labels = old.manifest.labels + tuple(facts.labels[i] for i in rows)
+    thresholds = old.manifest.thresholds + tuple(facts.thresholds[i] for i in rows)
+    last = _joined(old.head.layers[-1], more.layers[-1], rows)
+    test = _joined_test(old.manifest, facts, rows, last)
+    manifest = replace(old.manifest, labels=labels, thresholds=thresholds, self_test=None)
+    return _write(old, replace(old.head, labels=labels, layers=(last,)), manifest, Path(output), overwrite, test)
+
+
+def _read(path: str | Path) -> _Artifact:
+    data = read_bytes(path)
+    manifest, kind = manifest_of(data, str(path)), kind_of(data)
+    head = load_head(data)[0] if kind == "head" else read_head(data, kind, manifest)
+    return _Artifact(data, kind, manifest, head)
+
+
+def _write(
+    old: _Artifact,
+    head: Head | QuantizedHead,
+    manifest: Manifest,
+    output: Path,
+    overwrite: bool,
+    test: SelfTest | HeadTest | None = None,
+) -> EditReport:
+    """Write the artifact with a head and check it on its self-test.
+
+    Args:
+        test: of a head file, complete; a full model's is made from the old one's image.
+    """
+    manifest = replace(manifest, tool_version=__version__)
+    if old.kind == "head":
+        data = write_artifact(b"", head, replace(manifest, self_test=test))
+        save(output, data, overwrite)
+        return EditReport(str(output), len(data), head.labels, None)
+    spec = old.manifest.output
+    manifest = replace(manifest, output=output_spec(head, spec.dtype, spec.scores))
+    image = old.manifest.self_test
+    if isinstance(image, SelfTest):
+        with Backbone.load(old.data) as backbone:
+            pixels = image.image(old.manifest.input.height, old.manifest.input.width)
+            manifest = with_self_test(manifest, head, backbone.features(pixels)[np.newaxis], image)
+    data = write_artifact(backbone_of(old.data, old.kind), head, manifest)
+    error = None
+    with Classifier.load(data) as classifier:
+        if manifest.self_test is not None:
+            error = classifier.self_test()
+            if error > manifest.self_test.tolerance:
+                raise WorkError(f"the changed model misses its self-test by {error:.3g}; compile the task again")
+    save(output, data, overwrite)
+    return EditReport(str(output), len(data), head.labels, error)
+
+
+def _joined(a: Layer | QuantizedLayer, b: Layer | QuantizedLayer, rows: list[int]) -> Layer | QuantizedLayer:
+    """Rows of a, then some of b's; int8 outputs get a range that holds those of both."""
+    weight, bias = np.concatenate([a.weight, b.weight[rows]]), np.concatenate([a.bias, b.bias[rows]])
+    if isinstance(a, Layer):
+        return Layer(weight, bias)
+    ends = [
+        (x.output_scale * (-128 - x.output_zero_point), x.output_scale * (127 - x.output_zero_point)) for x in (a, b)
+    ]
+    both = from_interval(min(low for low, _ in ends), max(high for _, high in ends))
+    scale = np.concatenate([a.weight_scale, b.weight_scale[rows]])
+    return QuantizedLayer(weight, scale, bias, both.scale, both.zero_point)
+
+
+def _joined_test(a: Manifest, b: Manifest, rows: list[int], last: Layer | QuantizedLayer) -> HeadTest | None:
+    """The self-test of two head files' classes, where both look at the same row of the same bank."""
+    one, two = a.self_test, b.self_test
+    if not isinstance(one, HeadTest) or not isinstance(two, HeadTest):
+        return None
+    if (a.pack.sha256, one.bank_index) != (b.pack.sha256, two.bank_index):
+        return None
+    step = last.output_scale if isinstance(last, QuantizedLayer) else 0.0
+    tolerance = max(one.tolerance, two.tolerance) + step
+    return HeadTest(one.bank_index, one.expected + tuple(two.expected[i] for i in rows), float(f"{tolerance:.2g}"))
+
+
+def _index(manifest: Manifest, name: str) -> int:
+    if name not in manifest.labels:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, manifest.labels, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "t2m-edge inspect lists them"
+        raise InputError(f"there is no class {name!r}; {hint}")
+    return manifest.labels.index(name)
+
+
+def _need_independent(manifest: Manifest, path: str | Path) -> None:
+    if not manifest.independent:
+        raise InputError(
+            f"{path}: the pack {manifest.pack.name} makes the classes of a task together, so one cannot be added or "
+            f"taken out alone; change the descriptions and run t2m-edge compile with that pack again"
+        )

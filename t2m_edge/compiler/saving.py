@@ -1,0 +1,41 @@
+"""Files that appear whole or not at all, and never replace one unasked."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from t2m_runtime import InputError
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Raises InputError where a file may not be written."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the file to write with -o")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists; give another name with -o, or --overwrite")
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"the folder {path.parent} cannot be written to; choose another with -o")
+
+
+def save(path: Path, data: bytes, overwrite: bool) -> None:
+    """Write ``data`` to a file beside ``path`` and move it there."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    aside = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        aside.chmod(0o666 & ~_umask())
+        check_output(path, overwrite)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
