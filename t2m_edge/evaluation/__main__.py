@@ -19,10 +19,11 @@ import numpy as np
 import torch
 
 from t2m_edge.evaluation.frozen_features import BACKBONES
+from t2m_edge.evaluation.generalised import generalised
 from t2m_edge.evaluation.methods import LINEAR, METHODS
 from t2m_edge.evaluation.methods.method import CONDITIONS, Method
 from t2m_edge.evaluation.protocol import Problem, dataset_embeddings, frozen_problem, inner_problems, study, tuned
-from t2m_edge.evaluation.report import difference_table, table
+from t2m_edge.evaluation.report import difference_table, generalised_table, table
 from t2m_edge.text import TextEncoder, load_text_encoder
 from t2m_edge.text.minilm import MiniLM
 from t2m_edge.training.splits import DATASETS
@@ -44,6 +45,17 @@ def run_one(name: str, problem: Problem, seed: int) -> dict[str, list[float]]:
     """One method on one problem, in a process of its own."""
     torch.set_num_threads(1)
     return study(BY_NAME[name], problem, settings_of(BY_NAME[name]), seed)
+
+
+def generalise_one(name: str, problem: Problem, seed: int) -> list[list[float]]:
+    """[u, s, H] without and with calibration, given descriptions."""
+    torch.set_num_threads(1)
+    method = BY_NAME[name]
+    settings = settings_of(method)
+    if settings is None:
+        settings = tuned(method, inner_problems(problem), "descriptions")
+    found = generalised(method, problem, "descriptions", settings, seed)
+    return [[g.unseen, g.seen, g.harmonic] for g in found]
 
 
 def tune_one(name: str, problems: list[Problem]) -> dict[str, Any]:
@@ -69,6 +81,7 @@ def main() -> None:
     parser.add_argument("--methods", help="some of: " + "; ".join(BY_NAME))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--generalised", action="store_true", help="seen and unseen classes in one task, instead")
     parser.add_argument("--tune", action="store_true", help="choose the networks' settings instead, into settings.json")
     parser.add_argument("--json", type=Path, help="write all figures here")
     args = parser.parse_args()
@@ -92,6 +105,14 @@ def main() -> None:
             path = Path(__file__).with_name("settings.json")
             path.write_text(json.dumps(settings, indent=1) + "\n", "utf-8")
             print(f"wrote {path}", file=sys.stderr)
+            return
+        if args.generalised:
+            for encoder, of_encoder in problems.items():
+                jobs = {n: [pool.submit(generalise_one, n, p, 0) for p in of_encoder] for n in names}
+                found = {n: np.array([job.result() for job in of_method]) for n, of_method in jobs.items()}
+                print(
+                    f"\n{args.dataset}, {args.backbone}, texts by {encoder}\n\n{generalised_table(found)}", flush=True
+                )
             return
         results = {e: study_all(names, of_encoder, args.seeds, pool) for e, of_encoder in problems.items()}
     linear = [m.name for m in LINEAR if m.name in names]

@@ -35,12 +35,16 @@ class Unseen:
 
 @dataclass(frozen=True)
 class Problem:
-    """One split of one data set. ``number`` seeds what is drawn for it."""
+    """One split of one data set. ``number`` seeds what is drawn for it.
+
+    seen_test: features float32 (n, d) and labels (n,) of test images of the seen classes, for the generalised setting.
+    """
 
     name: str
     number: int
     seen: Seen
     unseen: Unseen
+    seen_test: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,14 +81,16 @@ def frozen_problem(
     unseen = class_split(shared, split_name).unseen[dataset]
     seen = tuple(c for c in sorted(found.name) if c not in set(unseen))
     train = pooled_features(backbone, dataset, "train", shared, cache, TRAIN_IMAGES).only(seen)
-    test = pooled_features(backbone, dataset, "test", shared, cache).only(unseen)
-    x, y = transformed(train.pooled, test.pooled)
+    test = pooled_features(backbone, dataset, "test", shared, cache)
+    of_unseen, of_seen = test.only(unseen), test.only(seen)
+    x, y, seen_test = transformed(train.pooled, of_unseen.pooled, of_seen.pooled)
     known = found.of(seen)
     return Problem(
         f"{dataset} {split_name}",
         SPLITS.index(split_name),
         Seen(x, train.labels, *known, text_centres([known])),
-        Unseen(y, test.labels, *found.of(unseen)),
+        Unseen(y, of_unseen.labels, *found.of(unseen)),
+        (seen_test, of_seen.labels),
     )
 
 

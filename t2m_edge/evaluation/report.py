@@ -33,6 +33,16 @@ def difference_table(results: dict[str, dict[str, np.ndarray]], reference: dict[
     return "\n".join(lines)
 
 
+def generalised_table(results: dict[str, np.ndarray]) -> str:
+    """Markdown: unseen / seen / harmonic mean, without and with calibration. results: {method: (splits, 2, 3)}."""
+    lines = ["| method | u / s / H without calibration | u / s / H calibrated |", "|---|---|---|"]
+    for name, values in results.items():
+        mean, spread = values.mean(0), values.std(0, ddof=min(1, len(values) - 1))
+        cells = [" / ".join(f"{m:.1f} ± {s:.1f}" for m, s in zip(*row)) for row in zip(mean, spread)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def paired(differences: np.ndarray) -> str:
     """Mean and standard error of differences on the same splits."""
     if len(differences) == 1:

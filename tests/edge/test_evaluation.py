@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("torch")
 from t2m_edge.evaluation.frozen_features import transformed
+from t2m_edge.evaluation.generalised import generalised
 from t2m_edge.evaluation.methods import METHODS
 from t2m_edge.evaluation.methods.method import CONDITIONS, Seen
 from t2m_edge.evaluation.methods.ours import METHOD as OURS
@@ -38,12 +39,13 @@ def problem() -> Problem:
     def part(classes: slice, each: int) -> tuple:
         own = meaning[classes]
         labels = np.repeat(np.arange(len(own)), each)
-        features = unit(own[labels] @ to_image + rng.normal(size=(len(labels), 32))).astype(np.float32)
-        sentences = tuple((m @ to_text + rng.normal(size=(4, 20))).astype(np.float32) for m in own)
+        features = unit(own[labels] @ to_image + 4 * rng.normal(size=(len(labels), 32))).astype(np.float32)
+        sentences = tuple((m @ to_text + 2 * rng.normal(size=(4, 20))).astype(np.float32) for m in own)
         return features, labels, (own @ to_text + rng.normal(size=(len(own), 20))).astype(np.float32), sentences
 
-    seen = part(slice(0, 40), 12)
-    return Problem("toy", 0, Seen(*seen, text_centres([seen[2:]])), Unseen(*part(slice(40, 48), 12)))
+    seen, again = part(slice(0, 40), 12), part(slice(0, 40), 6)
+    unseen = Unseen(*part(slice(40, 48), 12))
+    return Problem("toy", 0, Seen(*seen, text_centres([seen[2:]])), unseen, again[:2])
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
@@ -94,6 +96,13 @@ def test_a_study_has_three_figures_for_each_condition_and_a_table(problem: Probl
     results = {m: {c: np.array([v, v]) + shift for c, v in found.items()} for m, shift in (("a", 0.0), ("b", 2.0))}
     assert "| descriptions | b |" in table(results, ["a"]) and "+2.0 (0.0)" in table(results, ["a"])
     assert "+2.0 (0.0)" in difference_table({"a": results["b"]}, {"a": results["a"]})
+
+
+def test_calibration_finds_unseen_classes_among_seen_ones(problem: Problem) -> None:
+    plain, calibrated = generalised(L, problem, "descriptions", L.settings, 0)
+    assert calibrated.harmonic > plain.harmonic
+    assert calibrated.unseen > plain.unseen
+    assert calibrated.seen <= plain.seen
 
 
 def test_frozen_features_are_unit_and_fitted_on_seen_images_alone() -> None:
