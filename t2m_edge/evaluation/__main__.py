@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,18 @@ from t2m_edge.evaluation.frozen_features import BACKBONES
 from t2m_edge.evaluation.generalised import generalised
 from t2m_edge.evaluation.methods import LINEAR, METHODS
 from t2m_edge.evaluation.methods.method import CONDITIONS, Method
-from t2m_edge.evaluation.protocol import Problem, dataset_embeddings, frozen_problem, inner_problems, study, tuned
+from t2m_edge.evaluation.pack_features import pack_name, pack_problem
+from t2m_edge.evaluation.protocol import (
+    ClassEmbeddings,
+    Problem,
+    dataset_embeddings,
+    frozen_problem,
+    inner_problems,
+    study,
+    tuned,
+)
 from t2m_edge.evaluation.report import difference_table, generalised_table, table
+from t2m_edge.packs import load_pack
 from t2m_edge.text import TextEncoder, load_text_encoder
 from t2m_edge.text.minilm import MiniLM
 from t2m_edge.training.splits import DATASETS
@@ -76,6 +87,7 @@ def main() -> None:
         help="folder of a text encoder or of all-MiniLM-L6-v2; repeat it to compare others with the first",
     )
     parser.add_argument("--backbone", choices=sorted(BACKBONES), default="mobilenet_v1")
+    parser.add_argument("--packs", type=Path, help="folder of strict packs: their backbones instead of --backbone")
     parser.add_argument("--dataset", choices=DATASETS, default="cifar100")
     parser.add_argument("--splits", default="0,1,2,3,4", help="or strict_unseen")
     parser.add_argument("--methods", help="some of: " + "; ".join(BY_NAME))
@@ -93,10 +105,9 @@ def main() -> None:
     problems = {}
     for folder in args.encoder:
         found = dataset_embeddings(load_encoder(folder), args.dataset, args.shared, args.cache)
-        problems[folder.name] = [
-            frozen_problem(args.backbone, args.dataset, s, found, args.shared, args.cache)
-            for s in args.splits.split(",")
-        ]
+        make = partial(make_problem, args.packs, args.backbone, args.dataset, found, args.shared, args.cache)
+        problems[folder.name] = [make(s) for s in args.splits.split(",")]
+    title = f"{args.dataset}, {'strict packs' if args.packs else args.backbone}, texts by"
     with ProcessPoolExecutor(args.jobs) as pool:
         if args.tune:
             inner = [p for problem in next(iter(problems.values())) for p in inner_problems(problem, 1)]
@@ -110,14 +121,12 @@ def main() -> None:
             for encoder, of_encoder in problems.items():
                 jobs = {n: [pool.submit(generalise_one, n, p, 0) for p in of_encoder] for n in names}
                 found = {n: np.array([job.result() for job in of_method]) for n, of_method in jobs.items()}
-                print(
-                    f"\n{args.dataset}, {args.backbone}, texts by {encoder}\n\n{generalised_table(found)}", flush=True
-                )
+                print(f"\n{title} {encoder}\n\n{generalised_table(found)}", flush=True)
             return
         results = {e: study_all(names, of_encoder, args.seeds, pool) for e, of_encoder in problems.items()}
     linear = [m.name for m in LINEAR if m.name in names]
     for encoder, found in results.items():
-        print(f"\n{args.dataset}, {args.backbone}, texts by {encoder}\n\n{table(found, linear)}")
+        print(f"\n{title} {encoder}\n\n{table(found, linear)}")
     first = next(iter(results))
     for encoder in list(results)[1:]:
         print(f"\n20-way: {encoder} minus {first}\n\n{difference_table(results[encoder], results[first])}")
@@ -125,6 +134,15 @@ def main() -> None:
         facts = {k: str(v) for k, v in vars(args).items()}
         figures = {e: {n: {c: v.tolist() for c, v in r.items()} for n, r in of.items()} for e, of in results.items()}
         args.json.write_text(json.dumps({"run": facts, "results": figures}, indent=1) + "\n", "utf-8")
+
+
+def make_problem(
+    packs: Path | None, backbone: str, dataset: str, found: ClassEmbeddings, shared: Path, cache: Path, split: str
+) -> Problem:
+    """The problem of a split on the features of its strict pack, or of a frozen backbone."""
+    if packs is None:
+        return frozen_problem(backbone, dataset, split, found, shared, cache)
+    return pack_problem(load_pack(packs / pack_name(split)), dataset, split, found, shared, cache)
 
 
 def load_encoder(folder: Path) -> TextEncoder:

@@ -20,28 +20,23 @@ import numpy as np
 
 from t2m_edge.compiler import compile
 from t2m_edge.evaluation.methods import ridge_prototypes, ridge_rows
-from t2m_edge.evaluation.methods.method import Seen
 from t2m_edge.evaluation.metrics import drawn_tasks_accuracy, per_class_accuracy
-from t2m_edge.evaluation.protocol import Problem, Unseen, inner_problems, tuned
+from t2m_edge.evaluation.pack_features import cached_features, pack_name, pack_problem
+from t2m_edge.evaluation.protocol import dataset_embeddings, inner_problems, tuned
 from t2m_edge.hypernetworks.class_vectors import TextCentres, class_vectors, text_centres
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.task import ClassDescription, Task
 from t2m_edge.training.datasets import ImageSet, load_images
-from t2m_edge.training.features import FeatureSet, int8_features, prepared
+from t2m_edge.training.features import FeatureSet, prepared
 from t2m_edge.training.head import HeadRecipe, train_head
-from t2m_edge.training.packing import head_images, training_sets
-from t2m_edge.training.splits import SPLITS, class_split
-from t2m_edge.training.texts import ClassTexts, class_embeddings, class_texts
+from t2m_edge.training.packing import training_sets
+from t2m_edge.training.splits import class_split
+from t2m_edge.training.texts import ClassTexts, class_texts
 from t2m_exporters.quantize import quantize_head
 from t2m_runtime import Classifier, Head, Layer
 
 CONDITIONS = {"descriptions": "both", "name": "name"}
 """How a user would give the classes, and what the study calls it."""
-
-
-def pack_name(split: str) -> str:
-    """Folder of a split's strict pack: "strict-0", "strict-unseen"."""
-    return f"strict-{split.removeprefix('strict_')}"
 
 
 def described(names: tuple[str, ...], texts: dict[str, ClassTexts], condition: str) -> list[ClassDescription]:
@@ -73,34 +68,14 @@ def head_logits(pack: Pack, head: Head, features: FeatureSet) -> np.ndarray:
     return quantize_head(head, pack.bank.features, info.scale, info.zero_point).logits(features.features)
 
 
-def cached_features(pack: Pack, images: ImageSet, part: str, cache: Path) -> FeatureSet:
-    """int8 features of a data set, kept in ``cache`` under the backbone's hash."""
-    path = cache / f"{images.name}-{part}-{pack.backbone_sha256('tflite', 'int8')[:16]}-{len(images.labels)}.npy"
-    if path.exists():
-        return FeatureSet(images.name, np.load(path), images.labels, images.classes, pack.info.scale)
-    found = int8_features(pack.backbone("tflite", "int8"), images)
-    np.save(path, found.features)
-    return found
-
-
 def study_split(pack: Pack, name: str, dataset: str, shared: Path, cache: Path) -> dict[str, dict[str, list[float]]]:
     """{condition: {method: [20-way, 5-way, 2-way]}} in percent, for the unseen classes of one split and data set."""
     split, texts = class_split(shared, name), class_texts(shared)[dataset]
-    train = load_images(shared, cache, dataset, "train").only(split.seen[dataset])
-    train = head_images(train, pack.info.provenance["pack"]["train_images"], shared, cache)
+    embedded = dataset_embeddings(pack.text_encoder, dataset, shared, cache)
+    problem = pack_problem(pack, dataset, name, embedded, shared, cache, generalised=False)
+    problem = replace(problem, seen=replace(problem.seen, centres=pack.centres))
     test = load_images(shared, cache, dataset, "test").only(split.unseen[dataset])
-    seen, unseen = (
-        cached_features(pack, train, f"train{name}", cache),
-        cached_features(pack, test, f"test{name}", cache),
-    )
-    known = class_embeddings(pack.text_encoder, texts, train.classes)
-    tested = class_embeddings(pack.text_encoder, texts, test.classes)
-    problem = Problem(
-        f"{dataset} {name}",
-        SPLITS.index(name),
-        Seen(seen.real, seen.labels, *known, pack.centres),
-        Unseen(unseen.real, unseen.labels, *tested),
-    )
+    unseen = cached_features(pack, test, f"test{name}", cache)
     out: dict[str, dict[str, list[float]]] = {}
     for condition, given in CONDITIONS.items():
         classes = described(test.classes, texts, condition)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 NAME_PROMPT = "a photo of a {}"
+NAME_WEIGHT = 2
+"""How many texts a class's name counts for beside its texts."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,16 @@ def positive_halves(names: np.ndarray, texts: Sequence[np.ndarray], centres: Tex
     names: float32 (k, d_text); texts: k arrays float32 (m_i, d_text), m_i at least 1.
     """
     described = np.stack([t.mean(0) for t in texts])
-    return unit(unit(names - centres.name) + unit(described - centres.text)).astype(np.float32)
+    counts = np.array([[len(t)] for t in texts])
+    return named_and_described(unit(names - centres.name), unit(described - centres.text), counts).astype(np.float32)
+
+
+def named_and_described(named: np.ndarray, described: np.ndarray, count: int | np.ndarray) -> np.ndarray:
+    """Direction of a class given by its name and ``count`` texts: of their mean, the name counting NAME_WEIGHT times.
+
+    named, described: unit vectors float (..., d_text).
+    """
+    return unit(NAME_WEIGHT * named + count * described)
 
 
 def class_vectors(
@@ -54,8 +65,8 @@ def class_vectors(
 ) -> np.ndarray:
     """One row a class: float32 (k, 2 * d_text), the positive half then the negative half, each of unit length or zero.
 
-    The positive half is the mean of the name's direction and the texts' mean direction, of the name alone where a class
-    has no text, and zero where it has negative texts alone. ``encode`` maps n texts to float32 (n, d_text).
+    The positive half is ``named_and_described``, the name alone where a class has no text, and zero where it has
+    negative texts alone. ``encode`` maps n texts to float32 (n, d_text).
     """
     d = len(centres.name)
     prompts = [name_prompt(n) for n in names]
@@ -69,7 +80,7 @@ def class_vectors(
     for i, (own, against) in enumerate(zip(texts, negatives, strict=True)):
         mean = next(described)
         if own:
-            out[i, :d] = unit(unit(named[i]) + unit(mean.mean(0)))
+            out[i, :d] = named_and_described(unit(named[i]), unit(mean.mean(0)), len(own))
         elif not against:
             out[i, :d] = unit(named[i])
     for i, against in enumerate(negatives):

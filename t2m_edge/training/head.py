@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from t2m_edge.hypernetworks.class_vectors import TextCentres, positive_halves, unit
+from t2m_edge.hypernetworks.class_vectors import TextCentres, named_and_described, positive_halves, unit
 from t2m_edge.hypernetworks.hypernetwork import Hypernetwork, HypernetworkConfig
 from t2m_edge.training.closed_form import text_to_row
 
@@ -94,15 +94,16 @@ class TaskSampler:
         """A positive half as ``class_vectors`` would make it: the name alone, or the name and some of the texts."""
         if rng.random() < 0.25:
             return self.names[c]
-        described = self.some_texts(c, rng)
-        return described if rng.random() < 0.3 else direction(self.names[c] + described)
+        described, count = self.some_texts(c, rng)
+        return described if rng.random() < 0.3 else named_and_described(self.names[c], described, count)
 
-    def some_texts(self, c: int, rng: np.random.Generator) -> np.ndarray:
-        """Direction of the mean of one, two, four, sixteen or all texts of a class."""
-        texts, count = self.texts[c], (1, 2, 4, 16, 0)[rng.integers(5)]
-        if count == 0 or count >= len(texts):
-            return self.all_texts[c]
-        return direction(texts[rng.integers(0, len(texts), count)].sum(0))
+    def some_texts(self, c: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+        """Direction of the mean of one, two, four, sixteen or all texts of a class, and their number."""
+        texts = self.texts[c]
+        count = min(len(texts), (1, 2, 4, 16, len(texts))[rng.integers(5)])
+        if count == len(texts):
+            return self.all_texts[c], count
+        return unit(texts[rng.integers(0, len(texts), count)].sum(0)), count
 
     def draw(self, ways: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """One task: class vectors float32 (ways, 2 d_text), images float32 (ways * images, d) class by class."""
@@ -115,14 +116,9 @@ class TaskSampler:
                 z[i, :d] = self.positive(c, rng)
             if negatives_alone or rng.random() < self.recipe.with_negative:
                 other = classes[(i + int(rng.integers(1, ways))) % ways]
-                z[i, d:] = self.some_texts(other, rng) if rng.random() < 0.5 else self.names[other]
+                z[i, d:] = self.some_texts(other, rng)[0] if rng.random() < 0.5 else self.names[other]
         images = [self.rows[c][rng.integers(0, len(self.rows[c]), self.recipe.images)] for c in classes]
         return z, self.features[np.concatenate(images)]
-
-
-def direction(x: np.ndarray) -> np.ndarray:
-    """One vector scaled to length 1 (zero stays zero); ``unit`` for many is slower on one."""
-    return x / max(math.sqrt(x @ x), 1e-12)
 
 
 def add_noise(z: Tensor, amount: float, generator: torch.Generator) -> Tensor:

@@ -1,0 +1,64 @@
+"""Problems on the features that a strict pack's int8 backbone emits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from t2m_edge.evaluation.methods.method import Seen
+from t2m_edge.evaluation.protocol import ClassEmbeddings, Problem, Unseen
+from t2m_edge.hypernetworks.class_vectors import text_centres
+from t2m_edge.packs import Pack
+from t2m_edge.training.datasets import ImageSet, load_images
+from t2m_edge.training.features import FeatureSet, int8_features
+from t2m_edge.training.packing import every_second, head_images
+from t2m_edge.training.splits import SPLITS, class_split
+
+
+def pack_name(split: str) -> str:
+    """Folder of a split's strict pack: "strict-0", "strict-unseen"."""
+    return f"strict-{split.removeprefix('strict_')}"
+
+
+def cached_features(pack: Pack, images: ImageSet, part: str, cache: Path) -> FeatureSet:
+    """int8 features of a data set, kept in ``cache`` under the backbone's hash."""
+    path = cache / f"{images.name}-{part}-{pack.backbone_sha256('tflite', 'int8')[:16]}-{len(images.labels)}.npy"
+    if path.exists():
+        return FeatureSet(images.name, np.load(path), images.labels, images.classes, pack.info.scale)
+    found = int8_features(pack.backbone("tflite", "int8"), images)
+    np.save(path, found.features)
+    return found
+
+
+def pack_problem(
+    pack: Pack,
+    dataset: str,
+    split_name: str,
+    embedded: ClassEmbeddings,
+    shared: Path,
+    cache: Path,
+    generalised: bool = True,
+) -> Problem:
+    """A problem on the pack's int8 features: its own training images, all test images of the split's unseen classes.
+
+    ``generalised``: with those test images of seen classes that the hypernetwork was not trained on.
+    """
+    split = class_split(shared, split_name)
+    seen, unseen = split.seen[dataset], split.unseen[dataset]
+    train = load_images(shared, cache, dataset, "train").only(seen)
+    train = head_images(train, pack.info.provenance["pack"]["train_images"], shared, cache)
+    test = load_images(shared, cache, dataset, "test")
+
+    def features(images: ImageSet, part: str) -> tuple[np.ndarray, np.ndarray]:
+        found = cached_features(pack, images, f"{part}{split_name}", cache)
+        return found.real, found.labels
+
+    known = embedded.of(seen)
+    return Problem(
+        f"{dataset} {split_name}",
+        SPLITS.index(split_name),
+        Seen(*features(train, "train"), *known, text_centres([known])),
+        Unseen(*features(test.only(unseen), "test"), *embedded.of(unseen)),
+        features(every_second(test.only(seen), 1), "seen-test") if generalised else None,
+    )
