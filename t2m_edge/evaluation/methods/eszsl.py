@@ -8,8 +8,12 @@ from t2m_edge.evaluation.methods.method import Method, Scores, Seen
 
 
 def fit(seen: Seen, seed: int = 0, image_strength: float = 1.0, text_strength: float = 1.0) -> Scores:
-    """V = (X'X + g I)^-1 X'Y S (S'S + l I)^-1, Y in {-1, 1}; strengths are shares of the mean diagonal."""
-    x, s = seen.features.astype(np.float64), seen.texts.astype(np.float64)
+    """V = (X'X + g I)^-1 X'Y S (S'S + l I)^-1, Y in {-1, 1}; strengths are shares of the mean diagonal.
+
+    Features and texts are centred first: with most of Y at -1, their means would decide everything.
+    """
+    mean, centre = seen.features.mean(0), seen.texts.mean(0)
+    x, s = (seen.features - mean).astype(np.float64), (seen.texts - centre).astype(np.float64)
     y = 2 * np.eye(len(s))[seen.labels] - 1
     left, right = x.T @ x, s.T @ s
     damp = [
@@ -19,7 +23,7 @@ def fit(seen: Seen, seed: int = 0, image_strength: float = 1.0, text_strength: f
     bilinear = np.linalg.solve(left + damp[0], x.T @ y @ s) @ np.linalg.inv(right + damp[1])
 
     def scores(features: np.ndarray, texts: np.ndarray) -> np.ndarray:
-        return features @ bilinear @ texts.T
+        return (features - mean) @ bilinear @ (texts - centre).T
 
     return scores
 
