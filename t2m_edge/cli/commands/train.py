@@ -139,6 +139,7 @@ def backbone(
     text: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A text encoder, to learn from the classes' texts as well.")
     ] = None,
+    learning_rate: Annotated[float, typer.Option(metavar="X", help="Its peak, after the warm-up.")] = 0.1,
     seed: Seed = 0,
     device: Device = "cpu",
     threads: Threads = 2,
@@ -157,8 +158,11 @@ def backbone(
     from t2m_edge.training.backbone import BackboneRecipe, train_backbone
     from t2m_edge.training.device import set_up_torch
     from t2m_edge.training.splits import SPLITS
+    from t2m_runtime.errors import InputError
 
     one_of("--split", split, (*SPLITS, "every", "none"))
+    if not 0 < learning_rate < 10:
+        raise InputError(f"--learning-rate is {learning_rate}; give a number above 0, such as 0.1")
     check_shared(shared)
     set_up_torch(device, threads)
     refuse_existing(output / "backbone.safetensors", overwrite)
@@ -168,6 +172,7 @@ def backbone(
         stages=_stages(stages),
         start=str(start) if start else None,
         text=str(text) if text else None,
+        learning_rate=learning_rate,
     )
     written = train_backbone(recipe, shared, cache, output, device)
     if json:
