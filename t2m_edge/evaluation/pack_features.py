@@ -13,7 +13,7 @@ from t2m_edge.packs import Pack
 from t2m_edge.training.datasets import ImageSet, load_images
 from t2m_edge.training.features import FeatureSet, int8_features
 from t2m_edge.training.packing import every_second, head_images
-from t2m_edge.training.splits import SPLITS, class_split
+from t2m_edge.training.splits import EVALUATED, class_split
 
 
 def pack_name(split: str) -> str:
@@ -57,7 +57,7 @@ def pack_problem(
     known = embedded.of(seen)
     return Problem(
         f"{dataset} {split_name}",
-        SPLITS.index(split_name),
+        EVALUATED.index(split_name),
         Seen(*features(train, "train"), *known, text_centres([known])),
         Unseen(*features(test.only(unseen), "test"), *embedded.of(unseen)),
         features(every_second(test.only(seen), 1), "seen-test") if generalised else None,

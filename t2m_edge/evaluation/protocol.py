@@ -16,7 +16,7 @@ from t2m_edge.evaluation.methods.method import CONDITIONS, Method, Scores, Seen,
 from t2m_edge.evaluation.metrics import drawn_tasks_accuracy, per_class_accuracy
 from t2m_edge.hypernetworks.class_vectors import name_prompt, text_centres, unit
 from t2m_edge.text import TextEncoder
-from t2m_edge.training.splits import SPLITS, class_split
+from t2m_edge.training.splits import EVALUATED, class_split
 from t2m_edge.training.texts import class_texts
 
 DRAWS = 3
@@ -87,7 +87,7 @@ def frozen_problem(
     known = found.of(seen)
     return Problem(
         f"{dataset} {split_name}",
-        SPLITS.index(split_name),
+        EVALUATED.index(split_name),
         Seen(x, train.labels, *known, text_centres([known])),
         Unseen(y, of_unseen.labels, *found.of(unseen)),
         (seen_test, of_seen.labels),

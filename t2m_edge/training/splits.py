@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
+
 DATASETS = ("cifar100", "tiny_imagenet", "grocery")
 SPLITS = ("0", "1", "2", "3", "4", "strict_unseen")
+TUNING_CLASSES = {"cifar100": 16, "tiny_imagenet": 28, "grocery": 12}
+
+
+EVALUATED = (*SPLITS, "tuning")
+"""Splits with unseen classes of their own; the place of one seeds what is drawn for it."""
 
 
 @dataclass(frozen=True)
@@ -30,21 +37,29 @@ def matching_groups() -> list[dict[str, list[str]]]:
 
 
 def class_split(shared: Path, name: str) -> ClassSplit:
-    """The split ``name``: "0" to "4", "strict_unseen" (CIFAR-100 only), "every" (unseen in any of these) or "none".
+    """The split ``name``: "0" to "4", "strict_unseen" (CIFAR-100), "every" (unseen in any of these), "none", "tuning".
 
-    ``none`` is the release setting: every class is seen.
+    ``none`` is the release setting: every class is seen. ``tuning`` is for choosing settings: some of split 0's seen
+    classes play the unseen ones, so that neither a backbone nor a hypernetwork has seen them.
     """
     table = json.loads((shared / "data" / "splits.json").read_text("utf-8"))
     classes = {d: sorted(table[d]["classes"]) for d in DATASETS}
     unseen = {d: set[str]() for d in DATASETS}
+    if name == "tuning":
+        return _tuning_split(shared, classes)
     if name not in (*SPLITS, "every", "none"):
-        raise ValueError(f"split {name!r} is unknown; the splits are {', '.join(SPLITS)}, every and none")
+        raise ValueError(f"split {name!r} is unknown; the splits are {', '.join(SPLITS)}, every, tuning and none")
     numbers = range(5) if name == "every" else [int(name)] if name.isdigit() else []
     for number in numbers:
         for d in DATASETS:
             unseen[d] |= set(table[d]["splits"][number]["unseen"])
     if name in ("strict_unseen", "every"):
         unseen["cifar100"] |= set(table["cifar100"]["strict_unseen"])
+    return _without_matches(name, classes, unseen)
+
+
+def _without_matches(name: str, classes: dict[str, list[str]], unseen: dict[str, set[str]]) -> ClassSplit:
+    """The split whose seen classes match no unseen class of another data set."""
     held_back = {d: set(unseen[d]) for d in DATASETS}
     for group in matching_groups():
         for d in DATASETS:
@@ -55,3 +70,16 @@ def class_split(shared: Path, name: str) -> ClassSplit:
         seen={d: tuple(c for c in classes[d] if c not in held_back[d]) for d in DATASETS},
         unseen={d: tuple(sorted(unseen[d])) for d in DATASETS},
     )
+
+
+def _tuning_split(shared: Path, classes: dict[str, list[str]]) -> ClassSplit:
+    """Drawn from the classes that split 0's backbone sees and the base of the strict backbones does not."""
+    outer, base = class_split(shared, "0"), class_split(shared, "every")
+    rng = np.random.default_rng(7)
+    held = {
+        d: set(rng.permutation([c for c in outer.seen[d] if c not in base.seen[d]])[: TUNING_CLASSES[d]].tolist())
+        for d in DATASETS
+    }
+    split = _without_matches("tuning", classes, {d: held[d] | set(outer.unseen[d]) for d in DATASETS})
+    seen = {d: tuple(c for c in split.seen[d] if c in set(outer.seen[d])) for d in DATASETS}
+    return ClassSplit("tuning", seen, {d: tuple(sorted(held[d])) for d in DATASETS})

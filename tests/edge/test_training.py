@@ -112,6 +112,15 @@ def test_a_strict_split_leaves_out_what_matches_in_other_data_sets(shared: Path)
 
 
 @pytest.mark.shared
+def test_the_tuning_split_lies_inside_what_split_0_sees_and_the_base_does_not(shared_data: Path) -> None:
+    tuning, outer, base = (class_split(shared_data.parent, n) for n in ("tuning", "0", "every"))
+    for d in outer.seen:
+        assert set(tuning.unseen[d]) <= set(outer.seen[d]) - set(base.seen[d])
+        assert set(tuning.seen[d]) <= set(outer.seen[d]) - set(tuning.unseen[d])
+    assert {d: len(c) for d, c in tuning.unseen.items()} == {"cifar100": 16, "tiny_imagenet": 28, "grocery": 12}
+
+
+@pytest.mark.shared
 def test_every_listed_match_is_a_class_of_its_data_set(shared_data: Path) -> None:
     from t2m_edge.training.splits import matching_groups
 

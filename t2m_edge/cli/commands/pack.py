@@ -155,7 +155,7 @@ def build(
     from t2m_edge.training.splits import SPLITS
     from t2m_runtime.errors import InputError
 
-    one_of("--split", split, (*SPLITS, "every", "none"))
+    one_of("--split", split, (*SPLITS, "every", "tuning", "none"))
     check_shared(shared)
     set_up_torch("cpu", threads)
     for path, what in ((backbone, "--backbone"), (backbone.with_suffix(".json"), "--backbone"), (text, "--text")):

@@ -130,7 +130,7 @@ def backbone(
     shared: Shared,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where checkpoints and weights go.")],
     split: Annotated[
-        str, typer.Option(metavar="NAME", help="Classes to leave out: 0 to 4, strict_unseen, every, or none.")
+        str, typer.Option(metavar="NAME", help="Classes to leave out: 0 to 4, strict_unseen, every, tuning, none.")
     ] = "none",
     stages: Annotated[
         str, typer.Option(metavar="SIDE:STEPS,...", help="Image side and steps of each stage.")
@@ -160,7 +160,7 @@ def backbone(
     from t2m_edge.training.splits import SPLITS
     from t2m_runtime.errors import InputError
 
-    one_of("--split", split, (*SPLITS, "every", "none"))
+    one_of("--split", split, (*SPLITS, "every", "tuning", "none"))
     if not 0 < learning_rate < 10:
         raise InputError(f"--learning-rate is {learning_rate}; give a number above 0, such as 0.1")
     check_shared(shared)
