@@ -41,7 +41,13 @@ CASES = [
     ("tflite", "int8", "tflite_micro"),
     *(("onnx", p, "onnxruntime_1_17") for p in ("fp32", "fp16", "int8", "int8-dynamic")),
 ]
-NEWEST = {"tflite": "litert", "onnx": "onnxruntime"}
+
+
+def compared_with(target: str, precision: str, reader: str) -> str:
+    """The newest reader; of quantised TFLite models, for kernels other than XNNPACK, its reference kernels."""
+    if target == "onnx":
+        return "onnxruntime"
+    return "litert-reference" if "int8" in precision and reader in ("tflite_runtime", "tflite_micro") else "litert"
 
 
 @pytest.fixture(scope="session")
@@ -110,11 +116,14 @@ def scores(python, photos, tmp_path_factory):
 
 @pytest.mark.parametrize("target, precision, reader", CASES)
 def test_every_reader_gives_the_newest_ones_answers(scores, target, precision, reader, capsys):
-    expected, _, labels = scores(target, precision, NEWEST[target])
+    expected, _, labels = scores(target, precision, compared_with(target, precision, reader))
     found, printed, _ = scores(target, precision, reader)
     if reader == "mediapipe":
         assert json.loads(printed.splitlines()[-1]) == list(labels)
-    difference, same = np.abs(found - expected), found.argmax(1) == expected.argmax(1)
+    difference = np.abs(found - expected)
+    # Steps of int8 logits tie now and then: a class that ties with the best is best too.
+    chosen = np.take_along_axis(expected, found.argmax(1)[:, None], 1)[:, 0]
+    same = chosen >= expected.max(1) - 1e-6
     with capsys.disabled():
         print(f"\n{target} {precision} {reader}: max {difference.max():.2g}, mean {difference.mean():.2g}", end="")
         print(f", top-1 equal on {same.mean():.1%} of {len(same)}")

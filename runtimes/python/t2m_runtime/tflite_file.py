@@ -102,6 +102,38 @@ def read_tables(model: bytes) -> Tables:
         raise InputError(_DAMAGED) from error
 
 
+def check_model(model: bytes) -> Tables:
+    """The tables of a model whose tensors, operators and constants all refer to what is inside the file.
+
+    Engines follow such references without looking: a damaged one would end the process.
+
+    Raises:
+        InputError: they do not.
+    """
+    tables = read_tables(model)
+    tensors = len(tables.tensors)
+    if not tables.codes or not tensors or not tables.operators or not tables.buffers:
+        raise InputError("the TFLite model is broken (a part of it is missing); make it again")
+    for position in tables.tensors:
+        tensor = read_tensor(model, position)
+        if tensor.buffer >= len(tables.buffers):
+            raise InputError(f"the TFLite model's tensor {tensor.name[:40]!r} has no buffer; make it again")
+    for position in tables.operators:
+        code, inputs, outputs = read_operator(model, position)
+        if code >= len(tables.codes) or any(not -1 <= i < tensors for i in (*inputs, *outputs)):
+            raise InputError("the TFLite model has an operator without a code or a tensor; make it again")
+    for position in tables.buffers:
+        try:
+            start, size = vector(model, position, 0)
+        except struct.error as error:
+            raise InputError(_DAMAGED) from error
+        if start + size > len(model):
+            raise InputError("the TFLite model has a constant that ends outside the file; make it again")
+    if any(not 0 <= i < tensors for i in (*tables.inputs, *tables.outputs)):
+        raise InputError("the TFLite model's inputs or outputs are no tensors of it; make it again")
+    return tables
+
+
 def read_tensor(model: bytes, position: int) -> Tensor:
     """Facts of the Tensor table at a position that read_tables gave."""
     try:
