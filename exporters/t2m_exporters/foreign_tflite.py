@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from t2m_exporters.damage import damage
 from t2m_exporters.graph import FEATURES, HEAD, INPUT, MAX_SIDE, SCORES
 from t2m_exporters.tflite_tables import OPERATORS
 from t2m_exporters.tflite_tree import read_tree, write_tree
@@ -39,10 +40,11 @@ def adopt_tflite(model: bytes) -> bytes:
         raise InputError(
             f"the model has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; expected one each"
         )
-    _rename(graph)
-    _front(tree)
-    _back(tree)
-    return write_tree(tree, "t2m-edge backbone, from a model of elsewhere")
+    with damage():
+        _rename(graph)
+        _front(tree)
+        _back(tree)
+        return write_tree(tree, "t2m-edge backbone, from a model of elsewhere")
 
 
 def ends(model: bytes) -> tuple[tuple[int, int], int, str, float, int]:

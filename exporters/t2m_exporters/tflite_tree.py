@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from t2m_exporters.damage import damage
 from t2m_exporters.tflite_tables import ModelWriter
 from t2m_runtime.errors import InputError
 from t2m_runtime.tflite_file import check_model
@@ -24,7 +25,7 @@ def read_tree(model: bytes) -> Any:
     check_model(model)
     from ai_edge_litert import schema_py_generated as schema
 
-    try:
+    with damage():
         tree = schema.ModelT.InitFromPackedBuf(bytes(model), 0)
         for buffer in tree.buffers:
             # Writers of large models keep constants behind the flatbuffer (schema.fbs, Buffer.offset).
@@ -33,10 +34,6 @@ def read_tree(model: bytes) -> Any:
                     raise InputError("the TFLite model is cut short: a constant lies outside the file")
                 buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
                 buffer.offset = buffer.size = 0
-    except InputError:
-        raise
-    except Exception as error:  # the generated readers check nothing
-        raise InputError("the TFLite model is damaged or cut short; make it again") from error
     return tree
 
 
