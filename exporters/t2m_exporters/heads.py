@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 
+from t2m_exporters.damage import damage
 from t2m_exporters.graph import FEATURES, HEAD
 from t2m_runtime import onnx_wire as wire
 from t2m_runtime.backbone_file import without_head
@@ -30,10 +31,11 @@ def read_head(model: bytes, kind: str, manifest: Manifest) -> Head | QuantizedHe
         InputError: the model is not ours, or damaged.
     """
     read = _read_tflite if kind == "tflite" else _read_onnx
-    try:
-        return read(model, manifest)
-    except KeyError as error:
-        raise InputError(f"the model has no tensor {error}; it is no full model of t2m-edge, compile one") from None
+    with damage():
+        try:
+            return read(model, manifest)
+        except KeyError as error:
+            raise InputError(f"the model has no tensor {error}; it is no full model of t2m-edge") from None
 
 
 def backbone_of(model: bytes, kind: str) -> bytes:
@@ -47,11 +49,8 @@ def backbone_of(model: bytes, kind: str) -> bytes:
     if kind == "onnx":
         whole = memoryview(without_head(model, kind)[0])
         return b"".join(whole[start:end] for number, _, start, _, end in wire.fields(whole) if number != 14)
-    try:
-        with zipfile.ZipFile(io.BytesIO(model)) as archive:
-            end = min(entry.header_offset for entry in archive.infolist())
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError("the model carries no files of t2m-edge at its end; compile one") from error
+    with damage(), zipfile.ZipFile(io.BytesIO(model)) as archive:
+        end = min(entry.header_offset for entry in archive.infolist())
     place = end
     while (place := model.rfind(b"TFL3", 0, place)) > 4:
         start = place - 4

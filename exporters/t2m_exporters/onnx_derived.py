@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from t2m_exporters.damage import damage
 from t2m_exporters.weights import SMALLEST_INT8, half, symmetric_int8
 from t2m_runtime.errors import InputError
 
@@ -26,23 +27,22 @@ def derive_onnx(model: bytes, precision: str) -> bytes:
     """
     import onnx
 
-    try:
+    if precision not in ("fp16", "int8-dynamic"):
+        raise InputError(f"precision {precision!r} cannot be derived; write fp16 or int8-dynamic")
+    with damage():
         tree = onnx.load_from_string(model)
-    except Exception as error:  # protobuf has its own classes
-        raise InputError("the ONNX model is broken or cut short; make it again") from error
     if not tree.graph.node:
         raise InputError("the ONNX model has no graph; make it again")
-    if precision == "fp16":
-        _halve(tree.graph)
-    elif precision == "int8-dynamic":
-        _quantise(tree.graph)
-        tree.ir_version = max(tree.ir_version, DYNAMIC_IR)
-        for entry in tree.opset_import:
-            if not entry.domain:
-                entry.version = max(entry.version, DYNAMIC_OPSET)
-    else:
-        raise InputError(f"precision {precision!r} cannot be derived; write fp16 or int8-dynamic")
-    return tree.SerializeToString(deterministic=True)
+    with damage():
+        if precision == "fp16":
+            _halve(tree.graph)
+        else:
+            _quantise(tree.graph)
+            tree.ir_version = max(tree.ir_version, DYNAMIC_IR)
+            for entry in tree.opset_import:
+                if not entry.domain:
+                    entry.version = max(entry.version, DYNAMIC_OPSET)
+        return tree.SerializeToString(deterministic=True)
 
 
 def _halve(graph: Any) -> None:

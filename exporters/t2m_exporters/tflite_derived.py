@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from t2m_exporters.damage import damage
 from t2m_exporters.tflite_tables import OPERATORS
 from t2m_exporters.tflite_tree import read_tree, write_tree
 from t2m_exporters.weights import SMALLEST_INT8, half, symmetric_int8
@@ -27,14 +28,15 @@ def derive_tflite(model: bytes, precision: str) -> bytes:
     Raises:
         InputError: no float32 TFLite model, or an unknown precision.
     """
-    tree = read_tree(model)
-    if precision == "fp16":
-        _halve(tree)
-    elif precision == "int8-dynamic":
-        _quantise(tree)
-    else:
+    if precision not in ("fp16", "int8-dynamic"):
         raise InputError(f"precision {precision!r} cannot be derived; write fp16 or int8-dynamic")
-    return write_tree(tree, f"t2m-edge backbone, {precision}")
+    tree = read_tree(model)
+    with damage():
+        if precision == "fp16":
+            _halve(tree)
+        else:
+            _quantise(tree)
+        return write_tree(tree, f"t2m-edge backbone, {precision}")
 
 
 def _halve(tree: Any) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from t2m_exporters.damage import damage
 from t2m_exporters.tflite_tables import ModelWriter
 from t2m_runtime.errors import InputError
-from t2m_runtime.tflite_file import read_operator, read_tables, read_tensor
+from t2m_runtime.tflite_file import check_model
 
 
 def read_tree(model: bytes) -> Any:
@@ -21,10 +22,10 @@ def read_tree(model: bytes) -> Any:
     Raises:
         InputError: no such model, or damaged.
     """
-    check_tables(model)
+    check_model(model)
     from ai_edge_litert import schema_py_generated as schema
 
-    try:
+    with damage():
         tree = schema.ModelT.InitFromPackedBuf(bytes(model), 0)
         for buffer in tree.buffers:
             # Writers of large models keep constants behind the flatbuffer (schema.fbs, Buffer.offset).
@@ -33,27 +34,7 @@ def read_tree(model: bytes) -> Any:
                     raise InputError("the TFLite model is cut short: a constant lies outside the file")
                 buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
                 buffer.offset = buffer.size = 0
-    except InputError:
-        raise
-    except Exception as error:  # the generated readers check nothing
-        raise InputError("the TFLite model is damaged or cut short; make it again") from error
     return tree
-
-
-def check_tables(model: bytes) -> None:
-    """Raises InputError unless tensors, operators and what they refer to lie inside the file."""
-    tables = read_tables(model)
-    for position in tables.tensors:
-        tensor = read_tensor(model, position)
-        if tensor.buffer >= max(len(tables.buffers), 1):
-            raise InputError(f"the TFLite model's tensor {tensor.name[:40]!r} has no buffer; make the model again")
-    for position in tables.operators:
-        code, inputs, outputs = read_operator(model, position)
-        used = [i for i in (*inputs, *outputs) if i != -1]
-        if code >= len(tables.codes) or any(not 0 <= i < len(tables.tensors) for i in used):
-            raise InputError("the TFLite model has an operator without a code or a tensor; make the model again")
-    if any(not 0 <= i < len(tables.tensors) for i in (*tables.inputs, *tables.outputs)):
-        raise InputError("the TFLite model's inputs or outputs are no tensors of it; make the model again")
 
 
 def write_tree(tree: Any, description: str) -> bytes:

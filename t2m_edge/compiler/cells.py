@@ -24,7 +24,7 @@ def why_not(target: str, precision: str, output_type: str = "float32", scores: s
 def not_int8(target: str, output_type: str, scores: str) -> dict[str, str]:
     """Tensors of an int8 model that are not int8, and why.
 
-    ``tests/exporters/test_operators.py`` compares this with the files.
+    ``tests/edge/test_operators.py`` compares this with the files.
     """
     found = {}
     if target == "tflite":

@@ -271,7 +271,7 @@ def _info(store: PackStore) -> PackInfo:
             independent=_independent(index),
             parity=dict(index.get("backbone_parity", {})),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{store.path}: {INDEX} is off at {error}; get the pack again") from None
     return info
 

@@ -189,7 +189,9 @@ def _decimal(scale: float) -> str:
 def _number(metadata: dict[str, str], key: str) -> float:
     text = metadata.get(key, "")
     try:
-        return float(np.float32(text[:40]))
+        # A number beyond float32 becomes infinite, which the head refuses.
+        with np.errstate(over="ignore"):
+            return float(np.float32(text[:40]))
     except ValueError:
         raise _broken(f"its {key} is not a number") from None
 

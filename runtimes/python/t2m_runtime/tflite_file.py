@@ -5,8 +5,10 @@ Offsets come from outside: each is checked against the file before it is followe
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from dataclasses import dataclass
+from typing import Iterator
 
 import numpy as np
 
@@ -76,7 +78,7 @@ def read_tables(model: bytes) -> Tables:
     Raises:
         InputError: the bytes are no such flatbuffer.
     """
-    try:
+    with _damage():
         if model[4:8] != FILE_IDENTIFIER:
             raise InputError("the model is not a TFLite model (no TFL3 at byte 4)")
         root = u32(model, 0)
@@ -96,15 +98,41 @@ def read_tables(model: bytes) -> Tables:
             outputs_at=vector(model, subgraph, 2)[0],
             operators_at=vector(model, subgraph, 3)[0],
         )
-    except (struct.error, IndexError, ValueError, OverflowError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(_DAMAGED) from error
+
+
+def check_model(model: bytes) -> Tables:
+    """The tables of a model whose tensors, operators and constants all refer to what is inside the file.
+
+    Engines follow such references without looking: a damaged one would end the process.
+
+    Raises:
+        InputError: they do not.
+    """
+    tables = read_tables(model)
+    tensors = len(tables.tensors)
+    if not tables.codes or not tensors or not tables.operators or not tables.buffers:
+        raise InputError("the TFLite model is broken (a part of it is missing); make it again")
+    for position in tables.tensors:
+        tensor = read_tensor(model, position)
+        if tensor.buffer >= len(tables.buffers):
+            raise InputError(f"the TFLite model's tensor {tensor.name[:40]!r} has no buffer; make it again")
+    for position in tables.operators:
+        code, inputs, outputs = read_operator(model, position)
+        if code >= len(tables.codes) or any(not -1 <= i < tensors for i in (*inputs, *outputs)):
+            raise InputError("the TFLite model has an operator without a code or a tensor; make it again")
+    for position in tables.buffers:
+        with _damage():
+            start, size = vector(model, position, 0)
+        if start + size > len(model):
+            raise InputError("the TFLite model has a constant that ends outside the file; make it again")
+    if any(not 0 <= i < tensors for i in (*tables.inputs, *tables.outputs)):
+        raise InputError("the TFLite model's inputs or outputs are no tensors of it; make it again")
+    return tables
 
 
 def read_tensor(model: bytes, position: int) -> Tensor:
     """Facts of the Tensor table at a position that read_tables gave."""
-    try:
+    with _damage():
         quantization = field(model, position, 4)
         scales: tuple = ()
         zeros: tuple = ()
@@ -120,20 +148,16 @@ def read_tensor(model: bytes, position: int) -> Tensor:
             zero_points=zeros,
             buffer=scalar(model, position, 2, "<I", 0),
         )
-    except (struct.error, IndexError, ValueError, OverflowError) as error:
-        raise InputError(_DAMAGED) from error
 
 
 def read_operator(model: bytes, position: int) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
     """(index into codes, input tensors, output tensors) of an Operator table."""
-    try:
+    with _damage():
         return (
             scalar(model, position, 0, "<I", 0),
             numbers(model, position, 1, "<i4"),
             numbers(model, position, 2, "<i4"),
         )
-    except (struct.error, IndexError, ValueError, OverflowError) as error:
-        raise InputError(_DAMAGED) from error
 
 
 def read_constant(model: bytes, tables: Tables, tensor: Tensor) -> np.ndarray:
@@ -142,13 +166,22 @@ def read_constant(model: bytes, tables: Tables, tensor: Tensor) -> np.ndarray:
     Raises:
         InputError: it has no values, or not as many as its shape says.
     """
-    try:
+    with _damage():
         if tensor.dtype not in TENSOR_TYPES or not 0 < tensor.buffer < len(tables.buffers):
             raise ValueError("not a constant")
         start, size = vector(model, tables.buffers[tensor.buffer], 0)
         dtype = np.dtype(tensor.dtype).newbyteorder("<")
         values = np.frombuffer(model, np.uint8, size, start + 4).view(dtype)
         return values.reshape(tensor.shape)
+
+
+@contextlib.contextmanager
+def _damage() -> Iterator[None]:
+    """Turns what reading outside the file raises into an InputError."""
+    try:
+        yield
+    except InputError:
+        raise
     except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise InputError(_DAMAGED) from error
 

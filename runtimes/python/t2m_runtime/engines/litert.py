@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import struct
 import threading
 from typing import Any, BinaryIO, Iterator
 
@@ -14,12 +13,10 @@ import numpy as np
 from t2m_runtime.errors import InputError, WorkError
 from t2m_runtime.head import MAX_FEATURES
 from t2m_runtime.preparation import MAX_SIDE
+from t2m_runtime.tflite_file import check_model
 
 MAX_TENSOR_BYTES = 2**30
 """Most memory that a model's tensors may claim together."""
-
-# operator_codes, subgraphs and buffers of the schema's Model table.
-_MODEL_FIELDS = (1, 2, 4)
 
 _announcing = threading.Lock()
 _announced = False
@@ -44,7 +41,7 @@ class LiteRTEngine:
         options = {}
         if name == "litert-reference":
             options["experimental_op_resolver_type"] = package.OpResolverType.BUILTIN_REF
-        _check_root(model)
+        check_model(model)
         try:
             with _without_announcement() if name != "litert-reference" else contextlib.nullcontext():
                 interpreter = package.Interpreter(model_content=model, num_threads=num_threads, **options)
@@ -107,20 +104,6 @@ class LiteRTEngine:
         """Gives the model's memory back; run raises InputError from then on."""
         with self._lock:
             self._interpreter = None
-
-
-def _check_root(model: bytes) -> None:
-    """Refuses a flatbuffer without operator codes, subgraphs or buffers: the library follows their null pointers."""
-    try:
-        (root,) = struct.unpack_from("<I", model, 0)
-        (back,) = struct.unpack_from("<i", model, root)
-        (size,) = struct.unpack_from("<H", model, root - back) if root >= back else (0,)
-        for field in _MODEL_FIELDS:
-            slot = 4 + 2 * field
-            if slot + 2 > size or struct.unpack_from("<H", model, root - back + slot) == (0,):
-                raise InputError("the model is broken (a part of it is missing); make it again")
-    except struct.error:
-        raise InputError("the model is broken or cut short; make it again") from None
 
 
 def _check_claims(tensors: list[dict[str, Any]]) -> None:
