@@ -113,10 +113,10 @@ typedef struct t2m_product {
 typedef struct t2m_kernel {
   const char *name;
   uint32_t row_bytes; /* 2: rows hold int16 (value - zero point); 1: int8 values, corrected by the sum of the weights */
-  void (*widen)(int16_t *row, const int8_t *values, uint32_t count, int32_t zero); /* row_bytes 2 only */
+  void (*widen)(int16_t *row, const int8_t *values, uint32_t count, int32_t zero); /* row_bytes 2: values to a row */
+  void (*copy)(int8_t *row, const int8_t *values, uint32_t count);                 /* row_bytes 1: the same */
   void (*product)(const t2m_product *product);
-  /* sum of weights (count), for row_bytes 1 only */
-  int32_t (*sum)(const int8_t *weights, uint32_t count);
+  int32_t (*sum)(const int8_t *weights, uint32_t count); /* row_bytes 1: of the weights of a channel */
 } t2m_kernel;
 
 /* kernels.c: by name; NULL name: the best one here. NULL where there is none of that name. */

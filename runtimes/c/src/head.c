@@ -6,27 +6,21 @@
 enum { WEIGHT, SCALE, BIAS, PARTS };
 
 /* One tensor of the file: where it lies, its type ('b' int8, 'i' int32, 'f' float) and shape. */
-typedef struct tensor {
+typedef struct head_tensor {
   uint32_t begin, end;
   char type;
   uint32_t rank, dims[2];
-} tensor;
+} head_tensor;
 
 typedef struct head_parts {
-  tensor tensors[2][PARTS];
+  head_tensor tensors[2][PARTS];
   float output_scale[2], input_scale;
   int32_t output_zero[2], input_zero;
   uint32_t manifest_begin, manifest_end;
 } head_parts;
 
-static uint32_t whole_number(t2m_json *json, uint32_t most) {
-  double value = t2m_json_number(json);
-  if (!(value >= 0 && value <= (double)most && value == (double)(uint32_t)value)) json->broken = true;
-  return json->broken ? 0 : (uint32_t)value;
-}
-
 /* "layer0.weight" and the like; NULL for other names. */
-static tensor *part_named(head_parts *parts, const char *name) {
+static head_tensor *part_named(head_parts *parts, const char *name) {
   static const char prefix[] = "layer";
   for (uint32_t i = 0; i < sizeof prefix - 1u; i++)
     if (name[i] != prefix[i]) return NULL;
@@ -37,7 +31,7 @@ static tensor *part_named(head_parts *parts, const char *name) {
   return t2m_text_is(name + 7, "bias") ? &parts->tensors[layer][BIAS] : NULL;
 }
 
-static void read_tensor(t2m_json *json, uint32_t body, uint32_t body_size, tensor *found) {
+static void read_entry(t2m_json *json, uint32_t body, uint32_t body_size, head_tensor *found) {
   char key[16], type[8];
   t2m_json_take(json, '{');
   for (bool first = true; t2m_json_next(json, &first, '}');) {
@@ -50,15 +44,15 @@ static void read_tensor(t2m_json *json, uint32_t body, uint32_t body_size, tenso
       t2m_json_take(json, '[');
       found->rank = 0;
       for (bool first_item = true; t2m_json_next(json, &first_item, ']');) {
-        uint32_t dim = whole_number(json, T2M_MAX_CHANNELS);
+        uint32_t dim = t2m_json_whole(json, T2M_MAX_CHANNELS);
         if (found->rank == 2 || dim == 0) json->broken = true;
         if (!json->broken) found->dims[found->rank++] = dim;
       }
     } else if (t2m_text_is(key, "data_offsets")) {
       t2m_json_take(json, '[');
-      found->begin = body + whole_number(json, body_size);
+      found->begin = body + t2m_json_whole(json, body_size);
       t2m_json_take(json, ',');
-      found->end = body + whole_number(json, body_size);
+      found->end = body + t2m_json_whole(json, body_size);
       t2m_json_take(json, ']');
     } else {
       json->broken = true;
@@ -138,25 +132,25 @@ static bool read_header(t2m_bytes file, head_parts *parts) {
       read_metadata(file, &json, parts);
       continue;
     }
-    tensor *part = part_named(parts, key);
+    head_tensor *part = part_named(parts, key);
     if (!part || part->rank) return false;
-    read_tensor(&json, body, file.size - body, part);
+    read_entry(&json, body, file.size - body, part);
     if (json.broken) return false;
-    for (tensor *other = parts->tensors[0]; other < parts->tensors[0] + 2 * PARTS; other++)
+    for (head_tensor *other = parts->tensors[0]; other < parts->tensors[0] + 2 * PARTS; other++)
       if (other != part && other->rank && part->begin < other->end && other->begin < part->end) return false;
     covered += part->end - part->begin;
   }
   return !json.broken && t2m_json_peek(&json) == 0 && covered == file.size - body;
 }
 
-static bool is_vector(const tensor *found, char type, uint32_t count) {
+static bool is_vector(const head_tensor *found, char type, uint32_t count) {
   return found->rank == 1 && found->type == type && found->dims[0] == count && found->begin % 4u == 0;
 }
 
 /* One layer as an operator; width: values that it reads. */
 static bool make_layer(t2m_bytes file, const head_parts *parts, uint32_t index, bool is_int8, t2m_operator *op) {
-  const tensor *weight = &parts->tensors[index][WEIGHT], *scale = &parts->tensors[index][SCALE];
-  const tensor *bias = &parts->tensors[index][BIAS];
+  const head_tensor *weight = &parts->tensors[index][WEIGHT], *scale = &parts->tensors[index][SCALE];
+  const head_tensor *bias = &parts->tensors[index][BIAS];
   t2m_operator layer = {0};
   layer.kind = T2M_CONV;
   layer.dense = 1;

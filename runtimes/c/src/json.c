@@ -203,6 +203,12 @@ double t2m_json_number(t2m_json *json) {
   return negative ? -value : value;
 }
 
+uint32_t t2m_json_whole(t2m_json *json, uint32_t most) {
+  double value = t2m_json_number(json);
+  if (!(value >= 0 && value <= (double)most) || value != (double)(uint32_t)value) fail(json);
+  return json->broken ? 0 : (uint32_t)value;
+}
+
 bool t2m_json_word(t2m_json *json, const char *word) {
   if (t2m_json_peek(json) != (uint8_t)*word) return false;
   t2m_json before = *json;

@@ -36,6 +36,9 @@ uint32_t t2m_json_string(t2m_json *json, char *text, uint32_t room);
 /* Takes a number. */
 double t2m_json_number(t2m_json *json);
 
+/* Takes a whole number from 0 to most. */
+uint32_t t2m_json_whole(t2m_json *json, uint32_t most);
+
 /* Takes any value; nesting up to 32 deep. */
 void t2m_json_skip(t2m_json *json);
 

@@ -17,7 +17,7 @@ static bool has_avx2(void) {
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
 }
 
-static AVX2 void widen(int16_t *row, const int8_t *values, uint32_t count, int32_t zero) {
+static AVX2 void widen_avx2(int16_t *row, const int8_t *values, uint32_t count, int32_t zero) {
   const __m256i zeros = _mm256_set1_epi16((int16_t)zero);
   uint32_t i = 0;
   for (; i + 16 <= count; i += 16) {
@@ -63,7 +63,7 @@ static AVX2 __m256i two_filters(const int16_t *rows, uint32_t row_length, const 
 static AVX2 __m256i pair(int32_t a, int32_t b) { return _mm256_set_m128i(_mm_set1_epi32(b), _mm_set1_epi32(a)); }
 
 /* t2m_scale_twice for eight sums of two channels, and their range. */
-static AVX2 __m256i finish(__m256i sums, const t2m_scaling *a, const t2m_scaling *b, const t2m_product *p) {
+static AVX2 __m256i finish_avx2(__m256i sums, const t2m_scaling *a, const t2m_scaling *b, const t2m_product *p) {
   const __m256i none = _mm256_setzero_si256(), one = _mm256_set1_epi32(1);
   __m256i multiplier = pair(a->multiplier, b->multiplier), shift = pair(a->shift, b->shift);
   __m256i left = _mm256_max_epi32(shift, none), right = _mm256_sub_epi32(left, shift);
@@ -91,7 +91,7 @@ static AVX2 void store(__m256i values, int8_t *out, uint32_t channels, uint32_t 
   }
 }
 
-static AVX2 void product(const t2m_product *p) {
+static AVX2 void product_avx2(const t2m_product *p) {
   /* Under a whole block there is nothing to overlap with. */
   if (p->depth < T2M_BLOCK) {
     t2m_product_reference(p);
@@ -107,13 +107,13 @@ static AVX2 void product(const t2m_product *p) {
       _mm256_storeu_si256((__m256i *)(void *)found, sums);
       t2m_finish_tile(p, c, both ? 2 : 1, found);
     } else {
-      store(finish(sums, scaling, both ? scaling + 1 : scaling, p), p->out + c, p->channels, p->pixels, both);
+      store(finish_avx2(sums, scaling, both ? scaling + 1 : scaling, p), p->out + c, p->channels, p->pixels, both);
     }
   }
 }
 
 const t2m_kernel *t2m_kernel_avx2(void) {
-  static const t2m_kernel kernel = {"avx2", 2, widen, product, NULL};
+  static const t2m_kernel kernel = {"avx2", 2, widen_avx2, NULL, product_avx2, NULL};
   return has_avx2() ? &kernel : NULL;
 }
 

@@ -7,7 +7,7 @@
 /* Channels that are computed together: their weights meet each block of the rows while it is in registers. */
 enum { FILTERS = 4 };
 
-static void widen(int16_t *row, const int8_t *values, uint32_t count, int32_t zero) {
+static void widen_neon(int16_t *row, const int8_t *values, uint32_t count, int32_t zero) {
   const int8x8_t zeros = vdup_n_s8((int8_t)zero);
   uint32_t i = 0;
   for (; i + 8 <= count; i += 8) vst1q_s16(row + i, vsubl_s8(vld1_s8(values + i), zeros));
@@ -15,7 +15,7 @@ static void widen(int16_t *row, const int8_t *values, uint32_t count, int32_t ze
 }
 
 /* t2m_scale_twice for the sums of T2M_TILE pixels of one channel, and their range. */
-static int32x4_t finish(int32x4_t sums, const t2m_scaling *scaling, const t2m_product *p) {
+static int32x4_t finish_neon(int32x4_t sums, const t2m_scaling *scaling, const t2m_product *p) {
   int32_t shift = scaling->shift, left = shift > 0 ? shift : 0, right = shift > 0 ? 0 : -shift;
   int32x4_t x = vshlq_s32(vaddq_s32(sums, vdupq_n_s32(scaling->bias)), vdupq_n_s32(left));
   x = vqrdmulhq_s32(x, vdupq_n_s32(scaling->multiplier));
@@ -58,8 +58,8 @@ static inline filters filters_from(const t2m_product *p, uint32_t channel) {
 }
 
 /* The sums of FILTERS channels from `channel` on to the places of those that exist. */
-static inline void put(const t2m_product *p, uint32_t channel, uint32_t count, int32x4_t a, int32x4_t b, int32x4_t c,
-                       int32x4_t d) {
+static inline void put_sums(const t2m_product *p, uint32_t channel, uint32_t count, int32x4_t a, int32x4_t b,
+                            int32x4_t c, int32x4_t d) {
   if (p->rounds_once) {
     int32_t found[FILTERS * T2M_TILE];
     vst1q_s32(found, a);
@@ -71,10 +71,10 @@ static inline void put(const t2m_product *p, uint32_t channel, uint32_t count, i
   }
   const t2m_scaling *scaling = p->scaling + channel;
   const int32x4_t byte = vdupq_n_s32(0xFF);
-  a = vandq_s32(finish(a, scaling, p), byte);
-  b = vandq_s32(finish(b, scaling + (count > 1 ? 1 : 0), p), byte);
-  c = vandq_s32(finish(c, scaling + (count > 2 ? 2 : 0), p), byte);
-  d = finish(d, scaling + (count > 3 ? 3 : 0), p);
+  a = vandq_s32(finish_neon(a, scaling, p), byte);
+  b = vandq_s32(finish_neon(b, scaling + (count > 1 ? 1 : 0), p), byte);
+  c = vandq_s32(finish_neon(c, scaling + (count > 2 ? 2 : 0), p), byte);
+  d = finish_neon(d, scaling + (count > 3 ? 3 : 0), p);
   /* One word a pixel, one byte a channel. */
   int32x4_t words = vorrq_s32(vorrq_s32(a, vshlq_n_s32(b, 8)), vorrq_s32(vshlq_n_s32(c, 16), vshlq_n_s32(d, 24)));
   uint32_t found[T2M_TILE];
@@ -115,7 +115,7 @@ static inline partial multiply_tile(partial sums, const int8_t *weights, block x
   return sums;
 }
 
-static void product(const t2m_product *p) {
+static void product_neon(const t2m_product *p) {
   /* Under a whole block there is nothing to overlap with. */
   if (p->depth < T2M_BLOCK) {
     t2m_product_reference(p);
@@ -135,16 +135,17 @@ static void product(const t2m_product *p) {
       c = multiply_tile(c, weights.c + at, x0, x1, x2, x3);
       d = multiply_tile(d, weights.d + at, x0, x1, x2, x3);
     }
-    put(p, channel, weights.count, totals(a), totals(b), totals(c), totals(d));
+    put_sums(p, channel, weights.count, totals(a), totals(b), totals(c), totals(d));
   }
 }
 
 const t2m_kernel *t2m_kernel_neon(void) {
-  static const t2m_kernel kernel = {"neon", 2, widen, product, NULL};
+  static const t2m_kernel kernel = {"neon", 2, widen_neon, NULL, product_neon, NULL};
   return &kernel;
 }
 
-#if defined(__GNUC__)
+/* Before version 16, clang has the intrinsics only where the whole build targets them. */
+#if defined(__ARM_FEATURE_DOTPROD) || (defined(__clang__) ? __clang_major__ >= 16 : defined(__GNUC__))
 
 /* The dot product instructions multiply four int8 pairs at once: rows of int8, corrected by the sum of the weights. */
 #if defined(__clang__)
@@ -185,15 +186,23 @@ static inline DOTPROD partial multiply_tile_dotprod(partial sums, int8x16_t w, i
   return sums;
 }
 
-/* Weights from `at` on; a row of less than a block is copied, so that nothing beyond it is read. */
-static inline int8x16_t load_weights(const int8_t *filter, uint32_t at, uint32_t depth) {
-  if (depth >= T2M_BLOCK) return vld1q_s8(filter + at);
-  int8_t short_row[T2M_BLOCK];
-  for (uint32_t i = 0; i < T2M_BLOCK; i++) short_row[i] = i < depth ? filter[i] : 0;
-  return vld1q_s8(short_row);
+/* Rows shorter than a block: value by value. */
+static void product_short(const t2m_product *p) {
+  const int8_t *rows = (const int8_t *)p->rows;
+  for (uint32_t channel = 0; channel < p->channels; channel++) {
+    const int8_t *weights = p->weights + (size_t)channel * p->depth;
+    int32_t sums[T2M_TILE] = {0, 0, 0, 0};
+    for (uint32_t i = 0; i < p->pixels; i++)
+      for (uint32_t k = 0; k < p->depth; k++) sums[i] += rows[i * p->row_length + k] * weights[k];
+    t2m_finish_tile(p, channel, 1, sums);
+  }
 }
 
 static DOTPROD void product_dotprod(const t2m_product *p) {
+  if (p->depth < T2M_BLOCK) {
+    product_short(p);
+    return;
+  }
   for (uint32_t channel = 0; channel < p->channels; channel += FILTERS) {
     filters weights = filters_from(p, channel);
     partial a = no_sums(), b = a, c = a, d = a;
@@ -203,17 +212,23 @@ static DOTPROD void product_dotprod(const t2m_product *p) {
       /* The last block of weights overlaps the one before; see rows.h. */
       uint32_t at = k + T2M_BLOCK <= p->depth ? k : p->depth - T2M_BLOCK;
       int8x16_t x0 = vld1q_s8(row0 + k), x1 = vld1q_s8(row1 + k), x2 = vld1q_s8(row2 + k), x3 = vld1q_s8(row3 + k);
-      a = multiply_tile_dotprod(a, load_weights(weights.a, at, p->depth), x0, x1, x2, x3);
-      b = multiply_tile_dotprod(b, load_weights(weights.b, at, p->depth), x0, x1, x2, x3);
-      c = multiply_tile_dotprod(c, load_weights(weights.c, at, p->depth), x0, x1, x2, x3);
-      d = multiply_tile_dotprod(d, load_weights(weights.d, at, p->depth), x0, x1, x2, x3);
+      a = multiply_tile_dotprod(a, vld1q_s8(weights.a + at), x0, x1, x2, x3);
+      b = multiply_tile_dotprod(b, vld1q_s8(weights.b + at), x0, x1, x2, x3);
+      c = multiply_tile_dotprod(c, vld1q_s8(weights.c + at), x0, x1, x2, x3);
+      d = multiply_tile_dotprod(d, vld1q_s8(weights.d + at), x0, x1, x2, x3);
     }
-    put(p, channel, weights.count, totals(a), totals(b), totals(c), totals(d));
+    put_sums(p, channel, weights.count, totals(a), totals(b), totals(c), totals(d));
   }
 }
 
+static void copy_neon(int8_t *row, const int8_t *values, uint32_t count) {
+  uint32_t i = 0;
+  for (; i + 16 <= count; i += 16) vst1q_s8(row + i, vld1q_s8(values + i));
+  for (; i < count; i++) row[i] = values[i];
+}
+
 const t2m_kernel *t2m_kernel_dotprod(void) {
-  static const t2m_kernel kernel = {"neon-dotprod", 1, NULL, product_dotprod, sum_weights};
+  static const t2m_kernel kernel = {"neon-dotprod", 1, NULL, copy_neon, product_dotprod, sum_weights};
   return has_dotprod() ? &kernel : NULL;
 }
 

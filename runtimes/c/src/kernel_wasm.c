@@ -4,7 +4,7 @@
 
 #include <wasm_simd128.h>
 
-static void widen(int16_t *row, const int8_t *values, uint32_t count, int32_t zero) {
+static void widen_wasm(int16_t *row, const int8_t *values, uint32_t count, int32_t zero) {
   const v128_t zeros = wasm_i16x8_splat((int16_t)zero);
   uint32_t i = 0;
   for (; i + 8 <= count; i += 8)
@@ -20,12 +20,12 @@ static v128_t sum_lanes(v128_t a, v128_t b, v128_t c, v128_t d) {
 }
 
 /* Sums and the products of 16 weights with 16 values of a row. */
-static v128_t multiply(v128_t sums, v128_t low, v128_t high, const int16_t *row) {
+static v128_t multiply_wasm(v128_t sums, v128_t low, v128_t high, const int16_t *row) {
   sums = wasm_i32x4_add(sums, wasm_i32x4_dot_i16x8(low, wasm_v128_load(row)));
   return wasm_i32x4_add(sums, wasm_i32x4_dot_i16x8(high, wasm_v128_load(row + 8)));
 }
 
-static void product(const t2m_product *p) {
+static void product_wasm(const t2m_product *p) {
   /* Under a whole block there is nothing to overlap with. */
   if (p->depth < T2M_BLOCK) {
     t2m_product_reference(p);
@@ -39,10 +39,10 @@ static void product(const t2m_product *p) {
       /* The last block of weights overlaps the one before; see rows.h. */
       uint32_t at = k + T2M_BLOCK <= p->depth ? k : p->depth - T2M_BLOCK;
       v128_t low = wasm_i16x8_load8x8(filter + at), high = wasm_i16x8_load8x8(filter + at + 8);
-      sum0 = multiply(sum0, low, high, rows);
-      sum1 = multiply(sum1, low, high, rows + p->row_length);
-      sum2 = multiply(sum2, low, high, rows + 2u * p->row_length);
-      sum3 = multiply(sum3, low, high, rows + 3u * p->row_length);
+      sum0 = multiply_wasm(sum0, low, high, rows);
+      sum1 = multiply_wasm(sum1, low, high, rows + p->row_length);
+      sum2 = multiply_wasm(sum2, low, high, rows + 2u * p->row_length);
+      sum3 = multiply_wasm(sum3, low, high, rows + 3u * p->row_length);
     }
     int32_t found[T2M_TILE];
     wasm_v128_store(found, sum_lanes(sum0, sum1, sum2, sum3));
@@ -51,7 +51,7 @@ static void product(const t2m_product *p) {
 }
 
 const t2m_kernel *t2m_kernel_wasm(void) {
-  static const t2m_kernel kernel = {"wasm-simd", 2, widen, product, NULL};
+  static const t2m_kernel kernel = {"wasm-simd", 2, widen_wasm, NULL, product_wasm, NULL};
   return &kernel;
 }
 

@@ -2,7 +2,7 @@
 #include "kernels.h"
 #include "rows.h"
 
-static void widen(int16_t *row, const int8_t *values, uint32_t count, int32_t zero) {
+static void widen_reference(int16_t *row, const int8_t *values, uint32_t count, int32_t zero) {
   for (uint32_t i = 0; i < count; i++) row[i] = (int16_t)(values[i] - zero);
 }
 
@@ -37,7 +37,7 @@ void t2m_finish_tile(const t2m_product *p, uint32_t channel, uint32_t count, con
       p->out[i * p->channels + channel + c] = t2m_finish(p, channel + c, sums[c * T2M_TILE + i]);
 }
 
-static const t2m_kernel reference = {"reference", 2, widen, t2m_product_reference, NULL};
+static const t2m_kernel reference = {"reference", 2, widen_reference, NULL, t2m_product_reference, NULL};
 
 const t2m_kernel *t2m_find_kernel(const char *name) {
   /* The best one first. */

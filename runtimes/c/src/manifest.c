@@ -4,6 +4,9 @@
 
 enum { SHA256_DIGITS = 64, SCHEMA_VERSION = 1, PREPARATION_VERSION = 1 };
 
+/* No number of the manifest that the core reads is larger. */
+enum { MOST = 1000000 };
+
 /* The end record is 22 bytes and up to 65,535 bytes of comment; the central directory lies before it. */
 enum { END_BYTES = 22, CENTRAL_BYTES = 46, LOCAL_BYTES = 30, MAX_COMMENT = 0xFFFF, MAX_MEMBERS = 64 };
 
@@ -98,12 +101,6 @@ static uint32_t count_items(t2m_json *json, bool labels, uint32_t *first_item) {
   return count;
 }
 
-static uint32_t whole_number(t2m_json *json) {
-  double value = t2m_json_number(json);
-  if (!(value >= 0 && value <= 1e9)) json->broken = true;
-  return json->broken ? 0 : (uint32_t)value;
-}
-
 static void read_input(t2m_json *json, t2m_facts *facts, uint32_t *preparation) {
   t2m_json_take(json, '{');
   for (bool first = true; t2m_json_next(json, &first, '}');) {
@@ -111,11 +108,11 @@ static void read_input(t2m_json *json, t2m_facts *facts, uint32_t *preparation) 
     t2m_json_string(json, key, sizeof key);
     t2m_json_take(json, ':');
     if (t2m_text_is(key, "height")) {
-      facts->height = whole_number(json);
+      facts->height = t2m_json_whole(json, MOST);
     } else if (t2m_text_is(key, "width")) {
-      facts->width = whole_number(json);
+      facts->width = t2m_json_whole(json, MOST);
     } else if (t2m_text_is(key, "preparation_version")) {
-      *preparation = whole_number(json);
+      *preparation = t2m_json_whole(json, MOST);
     } else if (t2m_text_is(key, "crop")) {
       t2m_json_string(json, crop, sizeof crop);
       facts->stretch = t2m_text_is(crop, "stretch");
@@ -155,7 +152,7 @@ t2m_status t2m_read_manifest(t2m_bytes file, uint32_t begin, uint32_t end, uint3
     t2m_json_string(&json, key, sizeof key);
     t2m_json_take(&json, ':');
     if (t2m_text_is(key, "schema_version")) {
-      version = whole_number(&json);
+      version = t2m_json_whole(&json, MOST);
     } else if (t2m_text_is(key, "labels")) {
       found.label_count = count_items(&json, true, &found.labels);
     } else if (t2m_text_is(key, "thresholds")) {

@@ -13,19 +13,16 @@ static void put(row_writer *writer, const int8_t *values, uint32_t count) {
   if (writer->wide) {
     writer->kernel->widen(writer->wide + writer->at, values, count, writer->zero);
   } else {
-    int8_t *to = writer->narrow + writer->at;
-    for (uint32_t i = 0; i < count; i++) to[i] = values[i];
+    writer->kernel->copy(writer->narrow + writer->at, values, count);
   }
   writer->at += count;
 }
 
 static void put_padding(row_writer *writer, uint32_t count) {
-  for (uint32_t i = 0; i < count; i++) {
-    if (writer->wide) {
-      writer->wide[writer->at + i] = 0;
-    } else {
-      writer->narrow[writer->at + i] = (int8_t)writer->zero;
-    }
+  if (writer->wide) {
+    for (uint32_t i = 0; i < count; i++) writer->wide[writer->at + i] = 0;
+  } else {
+    for (uint32_t i = 0; i < count; i++) writer->narrow[writer->at + i] = (int8_t)writer->zero;
   }
   writer->at += count;
 }
@@ -46,7 +43,7 @@ static void close_row(row_writer *writer, uint32_t begin, uint32_t depth) {
 }
 
 /* The part of a kernel's extent [0, size) that lies inside an image of `limit`, when it starts at `start`. */
-static void inside(int32_t start, uint32_t size, uint32_t limit, uint32_t *from, uint32_t *to) {
+static void covered(int32_t start, uint32_t size, uint32_t limit, uint32_t *from, uint32_t *to) {
   int32_t first = start < 0 ? -start : 0;
   int32_t last = (int32_t)limit - start;
   if (last > (int32_t)size) last = (int32_t)size;
@@ -69,8 +66,8 @@ void t2m_fill_rows(const t2m_kernel *kernel, const t2m_operator *op, const int8_
     int32_t top = (int32_t)(pixel / op->out_width * op->stride_height) - (int32_t)op->pad_top;
     int32_t left = (int32_t)(pixel % op->out_width * op->stride_width) - (int32_t)op->pad_left;
     uint32_t x_from, x_to, y_from, y_to;
-    inside(left, op->kernel_width, op->in_width, &x_from, &x_to);
-    inside(top, op->kernel_height, op->in_height, &y_from, &y_to);
+    covered(left, op->kernel_width, op->in_width, &x_from, &x_to);
+    covered(top, op->kernel_height, op->in_height, &y_from, &y_to);
     put_padding(&writer, y_from * op->kernel_width * channels);
     for (uint32_t y = y_from; y < y_to; y++) {
       uint32_t row = (uint32_t)(top + (int32_t)y) * op->in_width;

@@ -17,7 +17,4 @@
 void t2m_fill_rows(const t2m_kernel *kernel, const t2m_operator *op, const int8_t *image, uint32_t first,
                    uint32_t pixels, void *rows, uint32_t row_length);
 
-/* Where the last, overlapping block begins in the row of weights: depth - 16. Only where depth is above 16. */
-static inline uint32_t t2m_last_block(uint32_t depth) { return depth - T2M_BLOCK; }
-
 #endif
