@@ -1,0 +1,157 @@
+/* What the files of the core share: the layout of an arena, an operator's record, the kernels. */
+#ifndef T2M_CORE_H
+#define T2M_CORE_H
+
+#include "t2m.h"
+
+/* The largest model or head file: the same limit as t2m_runtime's MAX_ARTIFACT_BYTES. */
+#define T2M_MAX_FILE (1u << 28)
+#define T2M_MAX_OPERATORS 128u
+#define T2M_MAX_SIDE 4096u
+#define T2M_MAX_CHANNELS 16384u
+/* Values of one dot product: 255 * 128 * 32768 < 2**30, so that int32 sums cannot overflow before the bias. */
+#define T2M_MAX_DEPTH 32768u
+#define T2M_MAX_LABELS 10000u
+#define T2M_MAX_FRAME_SIDE 32768u
+#define T2M_DEFAULT_FRAME_SIDE 1920u
+
+/* Pixels that a kernel computes at a time; the rows that they read stay in the cache for all output channels. */
+#define T2M_TILE 4u
+/* Rows are padded to whole blocks of this many values. */
+#define T2M_BLOCK 16u
+
+static inline uint32_t t2m_align(uint32_t size) { return (size + T2M_ALIGNMENT - 1u) & ~(T2M_ALIGNMENT - 1u); }
+
+/* Bytes at a place that belong to somebody else. */
+typedef struct t2m_bytes {
+  const uint8_t *data;
+  uint32_t size;
+} t2m_bytes;
+
+/* Little-endian numbers at any address. */
+static inline uint32_t t2m_load_u16(const uint8_t *at) { return (uint32_t)at[0] | (uint32_t)at[1] << 8; }
+static inline uint32_t t2m_load_u32(const uint8_t *at) { return t2m_load_u16(at) | t2m_load_u16(at + 2) << 16; }
+static inline float t2m_load_f32(const uint8_t *at) {
+  union {
+    uint32_t bits;
+    float value;
+  } pun;
+  pun.bits = t2m_load_u32(at);
+  return pun.value;
+}
+
+typedef enum t2m_kind {
+  T2M_CONV,      /* CONV_2D, and FULLY_CONNECTED as a 1x1 convolution of one pixel */
+  T2M_DEPTHWISE, /* DEPTHWISE_CONV_2D, one filter a channel */
+  T2M_ADD,
+  T2M_MEAN, /* over height and width */
+  T2M_UNIT, /* L2_NORMALIZATION */
+  T2M_QUANTIZE,
+  T2M_DEQUANTIZE
+} t2m_kind;
+
+/* One operator, checked: 112 bytes on every platform. Tensors are NHWC with one image. */
+typedef struct t2m_operator {
+  uint32_t kind;                  /* t2m_kind */
+  uint16_t is_int8;               /* 1: int8 tensors, 0: float (the source of QUANTIZE and DEQUANTIZE is uint8) */
+  uint16_t dense;                 /* 1: FULLY_CONNECTED */
+  uint32_t input, other, output;  /* tensor numbers while a file is read, then positions in the arena */
+  uint32_t in_height, in_width, in_channels;
+  uint32_t out_height, out_width, out_channels;
+  uint32_t kernel_height, kernel_width, stride_height, stride_width, pad_top, pad_left;
+  uint32_t weight, bias;          /* positions in the file; bias 0: none */
+  uint32_t weight_scale;          /* position of the scales; int8 only */
+  uint32_t weight_scales;         /* how many: 1 or out_channels */
+  float input_scale, other_scale, output_scale;
+  int32_t input_zero, other_zero, output_zero;
+  uint32_t relu;                  /* 1: negative results become 0 */
+} t2m_operator;
+
+typedef char t2m_operator_has_112_bytes[sizeof(t2m_operator) == 112 ? 1 : -1];
+
+/* What the core needs of a manifest; positions are in the file that holds it. */
+typedef struct t2m_facts {
+  uint32_t begin, end;       /* of the manifest's text */
+  uint32_t quoted;           /* 1: the text lies inside a JSON string (head files) */
+  uint32_t labels;           /* position of the first label */
+  uint32_t label_count;
+  uint32_t thresholds;       /* position of the first threshold; 0: none */
+  uint32_t threshold_count;
+  uint32_t backbone;         /* position of backbone_sha256's first digit */
+  uint32_t height, width;
+  uint32_t stretch;          /* 1: crop "stretch", 0: "center" */
+  uint32_t softmax;          /* 1: scores are softmax, 0: logits */
+} t2m_facts;
+
+/* The head in use: one or two layers and what its manifest says. */
+typedef struct t2m_head {
+  t2m_bytes file; /* what the positions of its layers and facts mean: the model or a head file */
+  t2m_facts facts;
+  uint32_t layer_count; /* 0: no head */
+  t2m_operator layer[2];
+} t2m_head;
+
+/* One output channel's arithmetic: out = zero + (sum + bias) * multiplier * 2**(shift - 31). */
+typedef struct t2m_scaling {
+  int32_t bias, multiplier, shift;
+} t2m_scaling;
+
+/* A product of T2M_TILE (or fewer) rows with all filters of a layer. */
+typedef struct t2m_product {
+  const void *rows;         /* pixels rows of row_length int16 or int8 values, see rows.h */
+  uint32_t row_length;      /* values from one row to the next */
+  uint32_t pixels;          /* 1 to T2M_TILE */
+  const int8_t *weights;    /* (channels, depth) */
+  uint32_t depth, channels;
+  const t2m_scaling *scaling; /* (channels) */
+  int32_t zero, low, high;  /* output zero point and range */
+  uint32_t rounds_once;     /* 1: scaled by t2m_scale_once, 0: by t2m_scale_twice */
+  int8_t *out;              /* (pixels, channels) */
+} t2m_product;
+
+/* One way of multiplying. All give the same bits. */
+typedef struct t2m_kernel {
+  const char *name;
+  uint32_t row_bytes; /* 2: rows hold int16 (value - zero point); 1: int8 values, corrected by the sum of the weights */
+  void (*widen)(int16_t *row, const int8_t *values, uint32_t count, int32_t zero); /* row_bytes 2: values to a row */
+  void (*copy)(int8_t *row, const int8_t *values, uint32_t count);                 /* row_bytes 1: the same */
+  void (*product)(const t2m_product *product);
+  int32_t (*sum)(const int8_t *weights, uint32_t count); /* row_bytes 1: of the weights of a channel */
+} t2m_kernel;
+
+/* kernels.c: by name; NULL name: the best one here. NULL where there is none of that name. */
+const t2m_kernel *t2m_find_kernel(const char *name);
+
+/* Where the parts of an arena lie. */
+typedef struct t2m_layout {
+  uint32_t operators; /* t2m_operator[operator_count] */
+  uint32_t operator_count;
+  uint32_t hidden, logits, scores; /* of the head */
+  uint32_t hidden_room, label_room;
+  uint32_t input;     /* the image: first of the tensors */
+  uint32_t features;
+  uint32_t feature_count;
+  uint32_t scratch;   /* after the tensors */
+  uint32_t size;      /* of the whole arena */
+} t2m_layout;
+
+#define T2M_MODEL_BYTES 768u
+
+struct t2m_model {
+  t2m_bytes file;
+  uint8_t *arena;
+  const t2m_kernel *kernel;
+  t2m_facts facts; /* of the model file */
+  t2m_head head;
+  t2m_layout layout;
+  uint32_t is_int8;
+  uint32_t ran; /* 1: scores and features are those of the last run */
+};
+
+typedef char t2m_model_fits_its_place[sizeof(struct t2m_model) <= T2M_MODEL_BYTES ? 1 : -1];
+
+static inline const t2m_operator *t2m_operators(const t2m_model *model) {
+  return (const t2m_operator *)(const void *)(model->arena + model->layout.operators);
+}
+
+#endif

@@ -1,0 +1,108 @@
+/* Preparation, version 1 (t2m_runtime/preparation.py): the crop of the frame, then Pillow's BILINEAR resize. */
+#include "arena.h"
+#include "frame.h"
+
+/* Weights are fixed point with 22 bits: 32 less 8 of a pixel, less 2 for the sum (Pillow's PRECISION_BITS). */
+enum { WEIGHT_BITS = 22 };
+
+/* The source pixels that one output pixel sees. */
+typedef struct span {
+  uint32_t first, count;
+} span;
+
+typedef struct scaling {
+  uint32_t source;
+  double scale, support;
+} scaling;
+
+static scaling make_scaling(uint32_t source, uint32_t target) {
+  double scale = (double)source / (double)target;
+  scaling made = {source, scale, scale < 1.0 ? 1.0 : scale};
+  return made;
+}
+
+static double triangle(double x) {
+  if (x < 0) x = -x;
+  return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+/* The span of output pixel `index` and its weights, which sum to 1 before they are rounded. */
+static span find_span(const scaling *axis, uint32_t index, int32_t *weights) {
+  double centre = ((double)index + 0.5) * axis->scale, inverse = 1.0 / axis->support, sum = 0;
+  double low = centre - axis->support + 0.5, high = centre + axis->support + 0.5;
+  uint32_t first = low > 0 ? (uint32_t)low : 0u, end = (uint32_t)high;
+  if (end > axis->source) end = axis->source;
+  span found = {first, end - first};
+  for (uint32_t i = 0; i < found.count; i++) sum += triangle(((double)(i + first) - centre + 0.5) * inverse);
+  for (uint32_t i = 0; i < found.count; i++) {
+    double weight = triangle(((double)(i + first) - centre + 0.5) * inverse);
+    if (sum != 0.0) weight /= sum;
+    weights[i] = (int32_t)(0.5 + weight * (double)(1 << WEIGHT_BITS));
+  }
+  return found;
+}
+
+static uint8_t rounded(int32_t sum) {
+  sum >>= WEIGHT_BITS;
+  return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
+}
+
+/* RGBX pixels -> `width` RGB pixels. weights: `taps` for each output pixel. */
+static void resize_row(const uint8_t *pixels, const span *spans, const int32_t *weights, uint32_t taps, uint32_t width,
+                       uint8_t *row) {
+  for (uint32_t x = 0; x < width; x++, weights += taps, row += 3) {
+    const uint8_t *from = pixels + 4u * spans[x].first;
+    int32_t red = 1 << (WEIGHT_BITS - 1), green = red, blue = red;
+    for (uint32_t i = 0; i < spans[x].count; i++, from += 4) {
+      red += weights[i] * from[0];
+      green += weights[i] * from[1];
+      blue += weights[i] * from[2];
+    }
+    row[0] = rounded(red);
+    row[1] = rounded(green);
+    row[2] = rounded(blue);
+  }
+}
+
+t2m_status t2m_prepare(t2m_model *model, const t2m_frame *frame) {
+  if (!model || !frame) return T2M_ERROR_ARGUMENT;
+  t2m_view view;
+  t2m_status status = t2m_look(frame, model->facts.stretch, &view);
+  if (status) return status;
+  uint32_t height = model->facts.height, width = model->facts.width;
+  uint32_t side = view.width > view.height ? view.width : view.height;
+  t2m_frame_memory memory = t2m_plan_frame(side, height, width);
+  uint8_t *image = t2m_input(model), *free = image + t2m_align(height * width * 3u);
+  if (memory.size > model->layout.size - model->layout.input - t2m_align(height * width * 3u))
+    return T2M_ERROR_FRAME_TOO_LARGE;
+  model->ran = 0;
+
+  uint8_t *pixels = free + memory.pixels, *rows = free + memory.rows;
+  span *spans = (span *)(void *)(free + memory.spans);
+  int32_t *weights = (int32_t *)(void *)(free + memory.weights), *column = (int32_t *)(void *)(free + memory.column);
+  int32_t *sums = (int32_t *)(void *)(free + memory.sums);
+  t2m_yuv_tables *tables = (t2m_yuv_tables *)(void *)(free + memory.tables);
+  if (t2m_is_yuv(frame->format)) t2m_fill_yuv_tables(frame->yuv, tables);
+  view.tables = tables;
+
+  scaling across = make_scaling(view.width, width), down = make_scaling(view.height, height);
+  for (uint32_t x = 0; x < width; x++) spans[x] = find_span(&across, x, weights + x * memory.taps);
+  /* Each source row is resized once, into a ring of as many rows as one output row sees. */
+  uint32_t ready = 0;
+  for (uint32_t y = 0; y < height; y++) {
+    span seen = find_span(&down, y, column);
+    if (ready < seen.first) ready = seen.first;
+    for (; ready < seen.first + seen.count; ready++) {
+      t2m_read_row(&view, ready, pixels);
+      resize_row(pixels, spans, weights, memory.taps, width, rows + ready % memory.taps * (3u * width));
+    }
+    for (uint32_t i = 0; i < 3u * width; i++) sums[i] = 1 << (WEIGHT_BITS - 1);
+    for (uint32_t k = 0; k < seen.count; k++) {
+      const uint8_t *row = rows + (seen.first + k) % memory.taps * (3u * width);
+      for (uint32_t i = 0; i < 3u * width; i++) sums[i] += column[k] * row[i];
+    }
+    uint8_t *out = image + (size_t)y * 3u * width;
+    for (uint32_t i = 0; i < 3u * width; i++) out[i] = rounded(sums[i]);
+  }
+  return T2M_OK;
+}
