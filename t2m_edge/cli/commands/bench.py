@@ -159,6 +159,7 @@ def export(
     output: Annotated[Path, typer.Argument(metavar="FILE", help="A new .json file.")],
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Part of a file name, or of a hash.")] = None,
     database: Database = None,
+    json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Writes kept results, raw times included, to a file.
@@ -166,7 +167,7 @@ def export(
     \b
     t2m-edge bench export results.json
     """
-    import json
+    from json import dumps
 
     from t2m_bench.results import SCHEMA
     from t2m_bench.store import default_path, get
@@ -177,8 +178,11 @@ def export(
     results = [get(path, r["id"]) for r in rows_of(path, model, 1_000_000)]
     if output.exists():
         raise InputError(f"{output} exists; give another name")
-    output.write_text(json.dumps({"schema_version": SCHEMA, "results": results}, indent=1) + "\n", "utf-8")
-    say(f"{output}: {len(results)} results")
+    output.write_text(dumps({"schema_version": SCHEMA, "results": results}, indent=1) + "\n", "utf-8")
+    if json:
+        print_json("bench export", {"output": str(output), "results": len(results)})
+    else:
+        say(f"{output}: {len(results)} results")
 
 
 COLUMNS = (
