@@ -20,6 +20,7 @@ COMMANDS = {
     "add": "add classes of a head file to a compiled model",
     "remove": "take classes out of a compiled model",
     "rename": "give a class of a compiled model another name",
+    "bench": "what a model costs on a device: time, memory; history and comparisons",
     "targets": "what can be written: targets and precisions",
     "train": "train the parts of a pack: text, backbone, head",
     "pack": "build, list, describe or export packs",
@@ -108,7 +109,11 @@ def _dispatch(arguments: list[str]) -> int:
 
     module = import_module(f"t2m_edge.cli.commands.{name}")
     command = typer.main.get_command(module.app)
-    code = command.main(arguments[1:], prog_name=f"t2m-edge {name}", standalone_mode=False)
+    given = arguments[1:]
+    if default := getattr(module, "DEFAULT", None):
+        # `bench MODEL` stands for `bench run MODEL`.
+        given = given if not given or given[0] in ("--help", "-h", *command.commands) else [default, *given]
+    code = command.main(given, prog_name=f"t2m-edge {name}", standalone_mode=False)
     return _interrupted() if code == 130 else code or 0
 
 

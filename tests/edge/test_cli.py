@@ -16,7 +16,11 @@ from t2m_edge.cli import main as cli
 from t2m_edge.cli.main import COMMANDS, run
 from t2m_runtime.errors import InputError, WorkError
 
-GROUPS = {"train": ("text", "backbone", "head"), "pack": ("build", "list", "info", "export")}
+GROUPS = {
+    "train": ("text", "backbone", "head"),
+    "pack": ("build", "list", "info", "export"),
+    "bench": ("run", "history", "compare", "export"),
+}
 HELPS = [[name] for name in COMMANDS] + [[group, name] for group, names in GROUPS.items() for name in names]
 
 

@@ -1,0 +1,96 @@
+"""t2m-edge bench on a small real model."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import t2m_edge
+from t2m_edge.cli.main import run
+
+TASK = Path(__file__).resolve().parents[2] / "examples" / "grocery.txt"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "grocery.tflite"
+    t2m_edge.compile(TASK, path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("T2M_BENCH_DB", str(tmp_path / "bench.sqlite"))
+    return tmp_path / "bench.sqlite"
+
+
+def bench(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str, str]:
+    code = run(["bench", *map(str, arguments)])
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+def test_every_cost_is_measured_apart(capsys, model: Path) -> None:
+    code, out, _ = bench(capsys, model, "--seconds", 0.3, "--json")
+    (found,) = json.loads(out)["results"]
+    assert code == 0
+    assert found["runs"]["count"] > 10
+    assert 0 < found["runs"]["p50"] <= found["runs"]["p90"] <= found["runs"]["p99"]
+    assert found["frame"]["p50"] > found["prepare"]["p50"] > 0
+    assert found["load_s"] > 0 and found["first_s"] > 0 and found["peak_mb"] > 10
+    assert found["size_bytes"] == model.stat().st_size
+    assert found["checks"] == {"at least 60 s of inference": False, "at least 1024 inferences": False}
+
+
+def test_results_are_kept_listed_compared_and_exported(capsys, model: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        bench(capsys, model, "--seconds", 0.2)
+    code, out, _ = bench(capsys, "history", "grocery", "--json")
+    rows = json.loads(out)["results"]
+    assert code == 0 and [r["id"] for r in rows] == [1, 2]
+    code, out, _ = bench(capsys, "compare", 1, 2)
+    assert code == 0 and "p90" in out
+    assert bench(capsys, "export", tmp_path / "all.json")[0] == 0
+    assert len(json.loads((tmp_path / "all.json").read_text())["results"]) == 2
+    assert bench(capsys, "export", tmp_path / "all.json")[0] == 2
+    code, _, err = bench(capsys, "compare", 1, 7)
+    assert code == 2 and "no result 7" in err
+
+
+def test_a_model_against_itself_is_not_slower(capsys, model: Path, tmp_path: Path) -> None:
+    copy = shutil.copy(model, tmp_path / "copy.tflite")
+    code, out, _ = bench(capsys, model, "--baseline", copy, "--seconds", 1, "--fail-if-slower", "50%", "--csv")
+    header, row = csv.reader(io.StringIO(out))
+    assert code == 0
+    assert header[-1] == "to baseline" and 0.5 < float(row[-1].split()[0]) < 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["missing.tflite"], "no such file"),
+        (["MODEL", "--threads", "0"], "--threads"),
+        (["MODEL", "--seconds", "0"], "--seconds"),
+        (["MODEL", "--engine", "onnxruntime"], "does not run .tflite"),
+        (["MODEL", "--fail-if-slower", "5%"], "--baseline"),
+        (["MODEL", "--baseline", "MODEL", "--fail-if-slower", "much"], "such as 5%"),
+        (["MODEL", "--csv", "--json"], "one of"),
+    ],
+)
+def test_wrong_use_is_one_line(capsys, model: Path, arguments: list[str], words: str) -> None:
+    code, _, err = bench(capsys, *(model if a == "MODEL" else a for a in arguments))
+    assert code == 2 and words in err.splitlines()[-1]
+
+
+def test_a_file_that_is_no_model_and_one_that_is_no_database_are_named(capsys, model, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.tflite"
+    bad.write_bytes(b"no model")
+    code, _, err = bench(capsys, bad, "--seconds", 0.1)
+    assert code == 2 and "bad.tflite" in err
+    code, _, err = bench(capsys, "history", "--database", bad)
+    assert code == 2 and "not a database" in err

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from t2m_bench.machine import Machine, State
+from t2m_bench.results import doubts, mlperf_checks, unlike
+from t2m_bench.timing import summarise
+
+HERE = Machine("here", "Linux", "x86_64", "Fast One", 4, 2000, "3.11")
+CALM = State(1000.0, "performance", 40.0, 0.1)
+
+
+def test_a_calm_steady_run_is_not_doubted() -> None:
+    assert doubts((1e-3,) * 40, HERE, CALM, CALM, 1) == ()
+
+
+def test_drift_load_governor_heat_and_too_many_threads_are_named() -> None:
+    after = State(800.0, "powersave", 60.0, 0.1)
+    found = " ".join(doubts((1e-3,) * 20 + (1.2e-3,) * 20, HERE, State(1000.0, "performance", 40.0, 3.0), after, 8))
+    for word in ("+20%", "busy", "powersave", "20 degrees", "8 threads on 4 cores"):
+        assert word in found
+
+
+def test_mlperf_wants_a_minute_and_1024_inferences() -> None:
+    assert list(mlperf_checks(summarise([1e-3] * 1023), 59).values()) == [False, False]
+    assert list(mlperf_checks(summarise([1e-3] * 1024), 60).values()) == [True, True]
+
+
+def test_unlike_runs_are_told_apart() -> None:
+    first = {"device": "local", "engine": "litert 2", "threads": 1, "machine": HERE.as_dict()}
+    assert unlike(first, first) == []
+    other = {**first, "threads": 2, "machine": {**HERE.as_dict(), "processor": "Slow One"}}
+    assert unlike(first, other) == ["threads", "processor"]
