@@ -30,7 +30,7 @@ FOLDERS = {
 }
 
 
-ACCURACY_OF_NAMES = 0.66
+ACCURACY_OF_NAMES = 0.72
 """Of 10 classes (chance 0.1), two points under what the pack was measured at."""
 
 
@@ -124,4 +124,4 @@ def test_a_descriptions_file_makes_a_useful_classifier(grocery: Path, shared_dat
             if pieces[0] == "test" and len(pieces) == 3 and pieces[1] in names and member.isfile():
                 image = open_image(tar.extractfile(member).read())
                 right[names[pieces[1]]].append(classifier.classify(image).names[0] == names[pieces[1]])
-    assert np.mean([np.mean(r) for r in right.values()]) > 0.5  # chance: 0.1
+    assert np.mean([np.mean(r) for r in right.values()]) > 0.7  # chance: 0.1; measured: 0.76
