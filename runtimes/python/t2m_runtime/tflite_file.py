@@ -25,7 +25,7 @@ _FORMATS = {"<i4": "i", "<f4": "f", "<i8": "q"}
 _FEW = 64
 """Up to so many numbers struct is faster than numpy."""
 
-_DAMAGED = "the TFLite model is damaged or cut short; make it again"
+_DAMAGED = "the model is damaged or cut short; make it again"
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def read_tables(model: bytes) -> Tables:
         root = u32(model, 0)
         subgraphs = tables_of(model, root, 2)
         if len(subgraphs) != 1:
-            raise InputError(f"the TFLite model has {len(subgraphs)} subgraphs; expected one")
+            raise InputError(f"the model has {len(subgraphs)} subgraphs; expected one")
         codes = tables_of(model, root, 1)
         subgraph = subgraphs[0]
         return Tables(
@@ -116,22 +116,22 @@ def check_model(model: bytes) -> Tables:
     tables = read_tables(model)
     tensors = len(tables.tensors)
     if not tables.codes or not tensors or not tables.operators or not tables.buffers:
-        raise InputError("the TFLite model is broken (a part of it is missing); make it again")
+        raise InputError("the model is broken (a part of it is missing); make it again")
     for position in tables.tensors:
         tensor = read_tensor(model, position)
         if tensor.buffer >= len(tables.buffers):
-            raise InputError(f"the TFLite model's tensor {tensor.name[:40]!r} has no buffer; make it again")
+            raise InputError(f"the model's tensor {tensor.name[:40]!r} has no buffer; make it again")
     for position in tables.operators:
         code, inputs, outputs = read_operator(model, position)
         if code >= len(tables.codes) or any(not -1 <= i < tensors for i in (*inputs, *outputs)):
-            raise InputError("the TFLite model has an operator without a code or a tensor; make it again")
+            raise InputError("the model has an operator without a code or a tensor; make it again")
     for position in tables.buffers:
         with _damage():
             start, size = vector(model, position, 0)
         if start + size > len(model):
-            raise InputError("the TFLite model has a constant that ends outside the file; make it again")
+            raise InputError("the model has a constant that ends outside the file; make it again")
     if any(not 0 <= i < tensors for i in (*tables.inputs, *tables.outputs)):
-        raise InputError("the TFLite model's inputs or outputs are no tensors of it; make it again")
+        raise InputError("the model's inputs or outputs are no tensors of it; make it again")
     return tables
 
 
