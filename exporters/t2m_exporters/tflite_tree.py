@@ -31,7 +31,7 @@ def read_tree(model: bytes) -> Any:
             # Writers of large models keep constants behind the flatbuffer (schema.fbs, Buffer.offset).
             if buffer.offset > 1:
                 if buffer.offset + buffer.size > len(model):
-                    raise InputError("the TFLite model is cut short: a constant lies outside the file")
+                    raise InputError("the model is cut short: a constant lies outside the file")
                 buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
                 buffer.offset = buffer.size = 0
     return tree

@@ -77,6 +77,8 @@ def compile(
     stages: dict[str, float] = {}
     with _stage(stages, "read"):
         loaded = pack if isinstance(pack, Pack) else load_pack(pack)
+        if target != "head":
+            loaded.need_backbone(target, precision)
         if not isinstance(task, Task):
             task = read_task(task, max_classes=loaded.info.max_classes)
         path = Path(output) if output is not None else Path(f"{task.name}.{ENDINGS[target]}")

@@ -119,6 +119,16 @@ class Pack:
 
         return derive_onnx(self.backbone(target, "fp32"), precision)
 
+    def need_backbone(self, target: str, precision: str) -> None:
+        """Raises InputError where the pack holds no graph that gives this target and precision."""
+        stored = "fp32" if precision in DERIVED else precision
+        if f"backbone/{stored}.{target}" not in self.files:
+            held = [name.removeprefix("backbone/") for name in self.files if name.startswith("backbone/")]
+            raise InputError(
+                f"{self.path}: the pack has no {stored} graph for {target}, only {', '.join(sorted(held))}; "
+                "choose another --target or --precision"
+            )
+
     def backbone_sha256(self, target: str, precision: str) -> str:
         """Hash of a stored graph's bytes."""
         entry = self.files.get(f"backbone/{precision}.{target}")

@@ -28,6 +28,7 @@ from t2m_edge.training.packing import PackRecipe, build_pack  # noqa: E402
 from t2m_edge.training.splits import class_split  # noqa: E402
 from t2m_edge.training.texts import class_texts  # noqa: E402
 from t2m_exporters.graph import run  # noqa: E402
+from t2m_runtime import InputError  # noqa: E402
 
 CIFAR = ("apple", "bear", "cloud", "orange", "rose")
 TINY = {"n02132136": "brown bear", "n07747607": "orange", "n04356056": "sunglasses", "n04376876": "syringe"}
@@ -285,3 +286,78 @@ def test_a_pack_is_built_and_compiles(shared, cache, backbone, tiny_pack, tmp_pa
     other = replace(recipe, head=replace(head, seed=1))
     build_pack(backbone, tiny_pack / "text", "0", shared, cache, tmp_path / "other", other)
     assert load_pack(tmp_path / "other").files != pack.files
+
+
+def small_onnx() -> bytes:
+    """An embedding model as others export them: float NCHW in, (n, 12, 1, 1) out, old opset, a free batch."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    constants = {
+        "w": rng.normal(0, 0.3, (12, 3, 3, 3)).astype(np.float32),
+        "b": rng.normal(0, 0.1, 12).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["y"], strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["y"], ["z"]),
+        helper.make_node("GlobalAveragePool", ["z"], ["features"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 40, 40])],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 12, 1, 1])],
+        [numpy_helper.from_array(v, k) for k, v in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=4).SerializeToString()
+
+
+def build_adopted(path: Path, calibration, shared, cache, tiny_pack, output):
+    from t2m_edge.backbones.adopted import adopt
+    from t2m_edge.packs.adopting import build_adopted_pack
+
+    head = HeadRecipe(steps=5, tasks=2, ways=(2, 4), width=16, members=2)
+    recipe = PackRecipe(name="adopted", train_images=4, head=head)
+    build_adopted_pack(adopt(path, calibration), tiny_pack / "text", "0", shared, cache, output, recipe)
+    pack = load_pack(output)
+    pack.verify()
+    return pack
+
+
+def check_adopted(pack, tmp_path, cells) -> None:
+    """Compiled models give what the pack's own numbers say: rows and biases on the backbone's raw features."""
+    task = tmp_path / "t.txt"
+    task.write_text("apple: a red fruit\nbear: a large animal with fur\nrose: a red flower\n")
+    for target, precision in cells:
+        out = tmp_path / f"m.{precision}.{target}"
+        report = t2m_edge.compile(task, out, pack=pack, target=target, precision=precision, min_agreement=0)
+        assert report.model.max_error < (0.2 if "int8" in precision else 0.02)
+    centred = pack.probes.features - pack.bank.real.mean(0)
+    head = pack.head(("a", "b"), np.random.default_rng(0).normal(size=(2, 48)).astype(np.float32))
+    assert np.abs(head.logits(pack.probes.features)).max() < 100
+    assert np.ptp(centred) > 0
+
+
+@pytest.mark.shared
+def test_mobilenets_embedding_becomes_a_pack_with_its_graph_as_it_is(
+    shared, cache, tiny_pack, shared_data, tmp_path
+) -> None:
+    from t2m_exporters.foreign_tflite import adopt_tflite
+
+    path = shared_data / "backbones" / "mobilenet_v1_1.0_224_quant_embedding_extractor.tflite"
+    pack = build_adopted(path, None, shared, cache, tiny_pack, tmp_path / "mobilenet")
+    assert (pack.info.features, pack.info.unit, pack.info.input.height) == (1024, False, 224)
+    assert pack.backbone("tflite", "int8") == adopt_tflite(path.read_bytes())
+    check_adopted(pack, tmp_path, [("tflite", "int8")])
+    with pytest.raises(InputError, match="has no fp32 graph for onnx, only int8.tflite"):
+        t2m_edge.compile(tmp_path / "t.txt", tmp_path / "x.onnx", pack=pack, target="onnx", precision="fp32")
+
+
+def test_an_onnx_embedding_becomes_a_pack_in_every_precision(shared, cache, tiny_pack, tmp_path) -> None:
+    path = tmp_path / "small.onnx"
+    path.write_bytes(small_onnx())
+    calibration = np.random.default_rng(0).integers(0, 256, (20, 40, 40, 3), dtype=np.uint8)
+    pack = build_adopted(path, calibration, shared, cache, tiny_pack, tmp_path / "small")
+    check_adopted(pack, tmp_path, [("onnx", p) for p in ("fp32", "fp16", "int8", "int8-dynamic")])
+    with pytest.raises(InputError, match="has no int8 graph for tflite, only fp32.onnx, int8.onnx"):
+        t2m_edge.compile(tmp_path / "t.txt", tmp_path / "x.tflite", pack=pack)

@@ -20,7 +20,12 @@ TYPE_NAMES = {code: name for name, code in TENSOR_TYPES.items()}
 MAX_TABLES = 100_000
 """Most tensors, operators or buffers that a model may list."""
 
-_DAMAGED = "the TFLite model is damaged or cut short; make it again"
+_U32, _OFFSET = struct.Struct("<I"), struct.Struct("<i")
+_FORMATS = {"<i4": "i", "<f4": "f", "<i8": "q"}
+_FEW = 64
+"""Up to so many numbers struct is faster than numpy."""
+
+_DAMAGED = "the model is damaged or cut short; make it again"
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def read_tables(model: bytes) -> Tables:
         root = u32(model, 0)
         subgraphs = tables_of(model, root, 2)
         if len(subgraphs) != 1:
-            raise InputError(f"the TFLite model has {len(subgraphs)} subgraphs; expected one")
+            raise InputError(f"the model has {len(subgraphs)} subgraphs; expected one")
         codes = tables_of(model, root, 1)
         subgraph = subgraphs[0]
         return Tables(
@@ -111,52 +116,54 @@ def check_model(model: bytes) -> Tables:
     tables = read_tables(model)
     tensors = len(tables.tensors)
     if not tables.codes or not tensors or not tables.operators or not tables.buffers:
-        raise InputError("the TFLite model is broken (a part of it is missing); make it again")
+        raise InputError("the model is broken (a part of it is missing); make it again")
     for position in tables.tensors:
         tensor = read_tensor(model, position)
         if tensor.buffer >= len(tables.buffers):
-            raise InputError(f"the TFLite model's tensor {tensor.name[:40]!r} has no buffer; make it again")
+            raise InputError(f"the model's tensor {tensor.name[:40]!r} has no buffer; make it again")
     for position in tables.operators:
         code, inputs, outputs = read_operator(model, position)
         if code >= len(tables.codes) or any(not -1 <= i < tensors for i in (*inputs, *outputs)):
-            raise InputError("the TFLite model has an operator without a code or a tensor; make it again")
+            raise InputError("the model has an operator without a code or a tensor; make it again")
     for position in tables.buffers:
         with _damage():
             start, size = vector(model, position, 0)
         if start + size > len(model):
-            raise InputError("the TFLite model has a constant that ends outside the file; make it again")
+            raise InputError("the model has a constant that ends outside the file; make it again")
     if any(not 0 <= i < tensors for i in (*tables.inputs, *tables.outputs)):
-        raise InputError("the TFLite model's inputs or outputs are no tensors of it; make it again")
+        raise InputError("the model's inputs or outputs are no tensors of it; make it again")
     return tables
 
 
 def read_tensor(model: bytes, position: int) -> Tensor:
     """Facts of the Tensor table at a position that read_tables gave."""
     with _damage():
-        quantization = field(model, position, 4)
+        shape, kind, buffer, name, quantization = fields(model, position, 5)
         scales: tuple = ()
         zeros: tuple = ()
         if quantization:
-            table = quantization + u32(model, quantization)
-            scales, zeros = numbers(model, table, 2, "<f4"), numbers(model, table, 3, "<i8")
-        start, size = vector(model, position, 3)
+            _, _, scale_at, zero_at = fields(model, quantization + u32(model, quantization), 4)
+            scales, zeros = _values(model, scale_at, "<f4"), _values(model, zero_at, "<i8")
+        start = name + u32(model, name) if name else 0
+        size = u32(model, start) if name else 0
         return Tensor(
             name=bytes(model[start + 4 : start + 4 + size]).decode(),
-            shape=numbers(model, position, 0, "<i4"),
-            dtype=TYPE_NAMES.get(scalar(model, position, 1, "<b", 0), "?"),
+            shape=_values(model, shape, "<i4"),
+            dtype=TYPE_NAMES.get(model[kind] if kind else 0, "?"),
             scales=scales,
             zero_points=zeros,
-            buffer=scalar(model, position, 2, "<I", 0),
+            buffer=u32(model, buffer) if buffer else 0,
         )
 
 
 def read_operator(model: bytes, position: int) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
     """(index into codes, input tensors, output tensors) of an Operator table."""
     with _damage():
+        code, inputs, outputs = fields(model, position, 3)
         return (
-            scalar(model, position, 0, "<I", 0),
-            numbers(model, position, 1, "<i4"),
-            numbers(model, position, 2, "<i4"),
+            u32(model, code) if code else 0,
+            _values(model, inputs, "<i4"),
+            _values(model, outputs, "<i4"),
         )
 
 
@@ -188,7 +195,28 @@ def _damage() -> Iterator[None]:
 
 def u32(data: bytes, position: int) -> int:
     """The number at a position."""
-    return struct.unpack_from("<I", data, position)[0]
+    return _U32.unpack_from(data, position)[0]
+
+
+def fields(data: bytes, table: int, count: int) -> tuple[int, ...]:
+    """Positions of a table's first fields, 0 for one that is absent."""
+    vtable = table - _OFFSET.unpack_from(data, table)[0]
+    if vtable < 0:
+        raise ValueError("vtable before the file")
+    held = min(count, (struct.unpack_from("<H", data, vtable)[0] - 4) // 2)
+    offsets = struct.unpack_from(f"<{held}H", data, vtable + 4) if held > 0 else ()
+    return tuple([table + offset if offset else 0 for offset in offsets]) + (0,) * (count - max(held, 0))
+
+
+def _values(data: bytes, position: int, dtype: str) -> tuple:
+    """The numbers of the vector that the field at a position refers to; none where it is absent."""
+    if not position:
+        return ()
+    start = position + u32(data, position)
+    count = u32(data, start)
+    if count > _FEW:
+        return tuple(np.frombuffer(data, dtype, count, start + 4).tolist())
+    return struct.unpack_from(f"<{count}{_FORMATS[dtype]}", data, start + 4)
 
 
 def field(data: bytes, table: int, slot: int) -> int:
@@ -221,8 +249,7 @@ def vector(data: bytes, table: int, slot: int) -> tuple[int, int]:
 
 def numbers(data: bytes, table: int, slot: int, dtype: str) -> tuple:
     """A vector of numbers."""
-    start, count = vector(data, table, slot)
-    return tuple(np.frombuffer(data, dtype, count, start + 4).tolist()) if start and count else ()
+    return _values(data, field(data, table, slot), dtype)
 
 
 def tables_of(data: bytes, table: int, slot: int) -> tuple[int, ...]:

@@ -120,13 +120,24 @@ def export(
 
 @app.command()
 def build(
-    backbone: Annotated[Path, typer.Option(metavar="FILE", help="backbone.safetensors of train backbone.")],
+    backbone: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="backbone.safetensors of train backbone; or a .tflite or .onnx of your own."),
+    ],
     text: Annotated[Path, typer.Option(metavar="DIR", help="The text encoder that train text wrote.")],
     shared: Annotated[
         Path,
         typer.Option(metavar="DIR", envvar="T2M_SHARED", help="The folder that holds data/ (archives, splits.json)."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The pack folder, or .t2mpack file.")],
+    mean: Annotated[
+        tuple[float, float, float],
+        typer.Option(metavar="R G B", help="Of an .onnx, in steps of 0 to 255. [default: ImageNet's]"),
+    ] = (123.675, 116.28, 103.53),
+    std: Annotated[
+        tuple[float, float, float],
+        typer.Option(metavar="R G B", help="Of an .onnx, in steps of 0 to 255. [default: ImageNet's]"),
+    ] = (58.395, 57.12, 57.375),
     split: Annotated[
         str,
         typer.Option(metavar="NAME", help="Classes that the backbone left out: 0 to 4, strict_unseen, every, none."),
@@ -143,6 +154,9 @@ def build(
 
     \b
     t2m-edge pack build --backbone runs/backbone/backbone.safetensors --text runs/text --shared ../shared -o packs/mine
+    t2m-edge pack build --backbone mobilenet_embedding.tflite --text runs/text --shared ../shared -o packs/mobilenet
+
+    A .tflite or .onnx embedding model is used as it is: its int8 graph stays bit for bit what it was.
     """
     need_extra("train", "pack build")
     import tempfile
@@ -158,18 +172,31 @@ def build(
     one_of("--split", split, (*SPLITS, "every", "tuning", "none"))
     check_shared(shared)
     set_up_torch("cpu", threads)
-    for path, what in ((backbone, "--backbone"), (backbone.with_suffix(".json"), "--backbone"), (text, "--text")):
+    own = backbone.suffix not in (".tflite", ".onnx")
+    needed = [(backbone, "--backbone"), (text, "--text")]
+    for path, what in [*needed, (backbone.with_suffix(".json"), "--backbone")] if own else needed:
         if not path.exists():
             raise InputError(f"{what}: {path} does not exist; make it with t2m-edge train {what[2:]}")
     refuse_folder(output, overwrite)
     recipe = PackRecipe(name=name, version=version)
+
+    def make(folder: Path) -> None:
+        if own:
+            build_pack(backbone, text, split, shared, cache, folder, recipe)
+            return
+        from t2m_edge.backbones.adopted import adopt
+        from t2m_edge.packs.adopting import build_adopted_pack, calibration_images
+
+        images = calibration_images(split, shared, cache) if backbone.suffix == ".onnx" else None
+        build_adopted_pack(adopt(backbone, images, mean, std), text, split, shared, cache, folder, recipe)
+
     if output.suffix == ".t2mpack":
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as aside:
             folder = Path(aside) / "pack"
-            build_pack(backbone, text, split, shared, cache, folder, recipe)
+            make(folder)
             zip_pack(folder, output, overwrite)
     else:
-        build_pack(backbone, text, split, shared, cache, output, recipe)
+        make(output)
     if json:
         print_json("pack build", {"output": str(output)})
     else:
