@@ -155,7 +155,9 @@ def run(driver, folder, mode: str, model: bytes, head: bytes | None = None) -> N
     if head is not None:
         (folder / "head").write_bytes(head)
         words.append(str(folder / "head"))
-    done = subprocess.run(words, capture_output=True, text=True, timeout=900, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=900, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+    )
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr[-3000:]
 
 
