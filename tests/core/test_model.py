@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 
 import numpy as np
@@ -196,13 +195,3 @@ def test_prepare_of_a_photo_is_that_of_python(library, compiled):
     photo = RNG.integers(0, 256, (301, 403, 3), np.uint8)
     with CoreModel(compiled["int8"], library=library) as core:
         np.testing.assert_array_equal(core.prepare(Frame("rgb", 403, 301, (photo,))), prepare(photo, 96, 96))
-
-
-def test_logits_come_out_where_the_manifest_says_so(library, tools, compiled):
-    manifest = manifest_of(compiled["int8"], "model")
-    data = tools.head_file(compiled["int8"], 4, output=dataclasses.replace(manifest.output, scores="logits"))
-    head, _ = read_head_file(data)
-    with CoreModel(compiled["int8"], library=library) as core:
-        core.swap_head(data)
-        scores = core.run(IMAGES[0])
-        np.testing.assert_array_equal(scores, head.logits(core.features()[None])[0])

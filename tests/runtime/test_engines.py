@@ -20,7 +20,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8)
 
 def test_available_engines_tell_a_version_or_a_reason():
     found = available_engines()
-    assert set(found) == {"litert", "tflite_runtime", "onnxruntime"}
+    assert set(found) == {"litert", "tflite_runtime", "onnxruntime", "core"}
     for status in found.values():
         assert (status.version is None) != (status.reason is None)
         assert str(status) == (status.version or status.reason)

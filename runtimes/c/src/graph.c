@@ -389,7 +389,6 @@ t2m_status t2m_graph_head(t2m_graph *graph, t2m_operator layer[2], uint32_t *lay
       return broken_or(graph, T2M_ERROR_UNSUPPORTED);
     }
   }
-  if (*layer_count && (!dequantized || layer[*layer_count - 1u].out_channels > T2M_MAX_LABELS))
-    return T2M_ERROR_UNSUPPORTED;
+  if (*layer_count && layer[*layer_count - 1u].out_channels > T2M_MAX_LABELS) return T2M_ERROR_UNSUPPORTED;
   return broken_or(graph, T2M_OK);
 }

@@ -144,6 +144,7 @@ t2m_status t2m_read_manifest(t2m_bytes file, uint32_t begin, uint32_t end, uint3
   found.begin = begin;
   found.end = end;
   found.quoted = quoted;
+  found.softmax = 1; /* a head's manifest says nothing of its scores */
   uint32_t version = 0, preparation = 0;
   t2m_json json = t2m_json_at(file, begin, end, quoted);
   t2m_json_take(&json, '{');

@@ -68,8 +68,8 @@ class Classifier:
 
         Args:
             path: of a .tflite or .onnx file, or its bytes.
-            engine: "litert", "litert-reference" (slow, to compare with), "tflite_runtime" or "onnxruntime"; None
-                takes LiteRT, else tflite-runtime, for .tflite and ONNX Runtime for .onnx.
+            engine: "litert", "litert-reference" (slow, to compare with), "tflite_runtime", "core" or "onnxruntime";
+                None takes LiteRT, else tflite-runtime, else the C core, for .tflite and ONNX Runtime for .onnx.
             num_threads: for the engine.
 
         Raises:

@@ -106,9 +106,7 @@ def core_library() -> ctypes.CDLL:
     """
     path = core_path()
     if path is None:
-        raise InputError(
-            "the C core is not in this installation; build runtimes/c and set T2M_CORE_LIBRARY to its library"
-        )
+        raise InputError("not in this installation; build runtimes/c and set T2M_CORE_LIBRARY to its library")
     return load_core_library(str(path))
 
 

@@ -1,4 +1,4 @@
-"""What executes a full model: LiteRT, tflite-runtime or ONNX Runtime, each imported only when it is used.
+"""What executes a full model: LiteRT, tflite-runtime, ONNX Runtime or our own C core, each loaded only when it is used.
 
 An engine is an object with
 
@@ -27,8 +27,9 @@ _ENGINES = {
     "onnxruntime": ("onnxruntime", "onnxruntime", "onnx", "onnx"),
     "litert-reference": ("ai_edge_litert.interpreter", "ai-edge-litert", "litert", "tflite"),
 }
+_CORE = "core"
 # "litert-reference" runs LiteRT's slow reference kernels: to compare with, so never chosen by itself.
-_DEFAULTS = {"tflite": ("litert", "tflite_runtime"), "onnx": ("onnxruntime",)}
+_DEFAULTS = {"tflite": ("litert", "tflite_runtime", _CORE), "onnx": ("onnxruntime",)}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class EngineStatus:
 
 def available_engines() -> dict[str, EngineStatus]:
     """Every engine of this runtime, by name; imports them all, which takes a fraction of a second."""
-    return {name: _status(name) for name in _ENGINES if name != "litert-reference"}
+    found = {name: _status(name) for name in _ENGINES if name != "litert-reference"}
+    return {**found, _CORE: _core_status()}
 
 
 def load_engine(
@@ -63,9 +65,9 @@ def load_engine(
     Args:
         kind: "tflite" or "onnx".
         model: the whole file.
-        engine: "litert", "litert-reference" (slow, to compare with), "tflite_runtime" or "onnxruntime"; None takes
-            the first one that works for this kind.
-        num_threads: 1 to MAX_THREADS.
+        engine: "litert", "litert-reference" (slow, to compare with), "tflite_runtime", "core" or "onnxruntime"; None
+            takes the first one that works for this kind.
+        num_threads: 1 to MAX_THREADS; the core always takes one.
         quantization: scale and zero point of an .onnx model's integer output; a .tflite says its own.
 
     Raises:
@@ -73,13 +75,19 @@ def load_engine(
     """
     if not isinstance(num_threads, int) or isinstance(num_threads, bool) or not 1 <= num_threads <= MAX_THREADS:
         raise InputError(f"num_threads is {num_threads!r}; give a whole number from 1 to {MAX_THREADS}")
-    if engine is not None and engine not in _ENGINES:
-        raise InputError(f"there is no engine {engine!r}; give one of {', '.join(_ENGINES)}")
-    if engine is not None and _ENGINES[engine][3] != kind:
+    if engine is not None and engine not in _ENGINES and engine != _CORE:
+        raise InputError(f"there is no engine {engine!r}; give one of {', '.join((*_ENGINES, _CORE))}")
+    if engine is not None and (_ENGINES[engine][3] if engine != _CORE else "tflite") != kind:
         raise InputError(f"engine {engine} does not run .{kind} models; give one of {', '.join(_DEFAULTS[kind])}")
     names = _DEFAULTS[kind] if engine is None else (engine,)
     reasons = []
     for name in names:
+        if name == _CORE:
+            from t2m_runtime.core import CoreEngine, core_path
+
+            if engine == _CORE or core_path() is not None:
+                return CoreEngine(model)
+            continue
         module, distribution, extra, _ = _ENGINES[name]
         try:
             package = import_module(module)
@@ -112,6 +120,16 @@ def _status(name: str) -> EngineStatus:
     except Exception as error:
         return EngineStatus(None, f"does not import: {_first_line(error)}")
     return EngineStatus(_version(name, package), None)
+
+
+def _core_status() -> EngineStatus:
+    from t2m_runtime.core import VERSION, core_library
+
+    try:
+        core_library()
+    except InputError as error:
+        return EngineStatus(None, str(error))
+    return EngineStatus(VERSION, None)
 
 
 def _version(name: str, package: Any) -> str:
