@@ -88,6 +88,8 @@ def read_tables(model: bytes) -> Tables:
             raise InputError("the model is not a TFLite model (no TFL3 at byte 4)")
         root = u32(model, 0)
         subgraphs = tables_of(model, root, 2)
+        if not subgraphs:
+            raise InputError("the model is broken (a part of it is missing); make it again")
         if len(subgraphs) != 1:
             raise InputError(f"the model has {len(subgraphs)} subgraphs; expected one")
         codes = tables_of(model, root, 1)
