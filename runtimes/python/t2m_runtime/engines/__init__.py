@@ -59,6 +59,7 @@ def load_engine(
     engine: str | None = None,
     num_threads: int = 1,
     quantization: tuple[float, int] = (1.0, 0),
+    trusted: bool = False,
 ) -> Any:
     """Makes an engine for a model.
 
@@ -69,6 +70,7 @@ def load_engine(
             takes the first one that works for this kind.
         num_threads: 1 to MAX_THREADS; the core always takes one.
         quantization: scale and zero point of an .onnx model's integer output; a .tflite says its own.
+        trusted: whether this process wrote the model, so that nobody can have damaged it.
 
     Raises:
         InputError: no such engine, not installed, wrong for this kind, or it cannot load the model.
@@ -97,7 +99,9 @@ def load_engine(
         if kind == "tflite":
             from t2m_runtime.engines.litert import LiteRTEngine
 
-            return LiteRTEngine(package, model, name=name, version=_version(name, package), num_threads=num_threads)
+            return LiteRTEngine(
+                package, model, name=name, version=_version(name, package), num_threads=num_threads, trusted=trusted
+            )
         from t2m_runtime.engines.onnxruntime import OnnxRuntimeEngine
 
         return OnnxRuntimeEngine(
