@@ -253,6 +253,8 @@ def test_inspect(model, capsys):
     document = json_of(capsys)
     assert document["manifest"]["labels"] == list(LABELS)
     assert document["size_bytes"] == os.path.getsize(model)
+    assert 1_000 < document["arena_bytes"] < 1_000_000
+    assert f"{document['arena_bytes']:,} bytes on the C core" in out
 
 
 def test_verify(model, capsys):

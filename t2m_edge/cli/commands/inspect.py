@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from t2m_edge.cli.options import Debug, Json, Model, new_app
 from t2m_edge.cli.output import print_json, say, say_table
+
+if TYPE_CHECKING:
+    from t2m_runtime import Manifest
 
 app = new_app()
 
@@ -22,9 +28,10 @@ def inspect(model: Model, json: Json = False, debug: Debug = False) -> None:
 
     manifest = read_manifest(model)
     size = model.stat().st_size
+    arena = _arena(model, manifest)
     if json:
         facts = loads(manifest.to_json())
-        print_json("inspect", {"model": str(model), "size_bytes": size, "manifest": facts})
+        print_json("inspect", {"model": str(model), "size_bytes": size, "arena_bytes": arena, "manifest": facts})
         return
     spec, output, test = manifest.input, manifest.output, manifest.self_test
     say(f"{model}: {manifest.name}, {len(manifest.labels)} classes, {size:,} bytes")
@@ -37,6 +44,7 @@ def inspect(model: Model, json: Json = False, debug: Debug = False) -> None:
         ("pack", f"{manifest.pack.name} {manifest.pack.version}, sha256 {manifest.pack.sha256[:16]}..."),
         ("backbone", f"sha256 {manifest.backbone_sha256[:16]}..."),
         ("self-test", f"yes, tolerance {test.tolerance:g}" if test else "none"),
+        ("RAM", f"{arena:,} bytes on the C core (frames of up to 1,920 pixels)" if arena else "not for the C core"),
         ("written by", f"t2m-edge {manifest.tool_version}"),
     ]
     for name, value in facts:
@@ -47,6 +55,16 @@ def inspect(model: Model, json: Json = False, debug: Debug = False) -> None:
         for index, (label, threshold) in enumerate(zip(manifest.labels, manifest.thresholds))
     ]
     say_table(["#", "class", "threshold"], rows, right=(0, 2))
+
+
+def _arena(model: Path, manifest: Manifest) -> int | None:
+    """Bytes of RAM on the C core; None for what it does not run."""
+    runs = manifest.target == "tflite" and manifest.precision in ("int8", "fp32")
+    if not runs or manifest.output.dtype != "float32":
+        return None
+    from t2m_runtime.arena import arena_size
+
+    return arena_size(model.read_bytes())
 
 
 def _numbers(values: tuple[float, ...]) -> str:
