@@ -17,7 +17,6 @@ from t2m_runtime.manifest import Manifest
 from t2m_runtime.tflite_file import Tensor, read_constant, read_operator, read_tables, read_tensor
 
 _ALIGNMENT = 16
-_NUMPY = {wire.FLOAT: "<f4", wire.UINT8: "u1", wire.INT8: "i1", wire.INT32: "<i4", wire.FLOAT16: "<f2"}
 
 
 def read_head(model: bytes, kind: str, manifest: Manifest) -> Head | QuantizedHead:
@@ -142,17 +141,8 @@ def _constants(model: bytes) -> dict[str, np.ndarray]:
         name = wire.text(b"".join(wire.blocks(message, 8)))
         if not name.startswith((HEAD, f"{FEATURES}/")):
             continue
-        dims, kind = [], 0
-        for number, form, _, at, _ in wire.fields(message):
-            if form == wire.VARINT and number == 1:
-                dims.append(wire.read_varint(message, at))
-            if form == wire.VARINT and number == 2:
-                kind = wire.read_varint(message, at)
-        raw = wire.blocks(message, 9)
-        try:
-            if len(raw) != 1 or max(dims, default=1) > MAX_FEATURES:
-                raise ValueError("no raw data")
-            found[name] = np.frombuffer(raw[0], _NUMPY[kind]).reshape(dims)
-        except (ValueError, KeyError) as error:
-            raise InputError(f"the ONNX model's constant {name[:60]!r} is damaged; make it again") from error
+        _, values = wire.constant(message)
+        if values is None or max(values.shape, default=1) > MAX_FEATURES:
+            raise InputError(f"the ONNX model's constant {name[:60]!r} is damaged; make it again")
+        found[name] = values
     return found

@@ -10,8 +10,6 @@ import numpy as np
 from t2m_runtime import InputError
 from t2m_runtime import onnx_wire as wire
 
-INT64 = 7
-_NUMPY = {wire.FLOAT: "<f4", INT64: "<i8"}
 Values = dict[str, np.ndarray]
 
 
@@ -26,8 +24,8 @@ def numpy_form(model: bytes) -> Callable[[np.ndarray], Values] | None:
         raise InputError("the hypernetwork is no ONNX model with one graph; get the pack again")
     constants: Values = {}
     for tensor in wire.blocks(graphs[0], 5):
-        name, value = _tensor(tensor)
-        if value is None:
+        name, value = wire.constant(tensor)
+        if value is None or value.dtype not in (np.float32, np.int64):
             return None
         constants[name] = value
     nodes = [_node(message) for message in wire.blocks(graphs[0], 1)]
@@ -53,23 +51,6 @@ def _node(message: memoryview) -> tuple[str, list[str], str, dict[str, Any]]:
         whole = [wire.read_varint(part, at) for number, _, _, at, _ in wire.fields(part) if number in (3, 8)]
         attributes[key] = tuple(whole)
     return "".join(names[4]), names[1], "".join(names[2][:1]), attributes
-
-
-def _tensor(message: memoryview) -> tuple[str, np.ndarray | None]:
-    """Name and values of a TensorProto with raw data."""
-    dims, kind = [], 0
-    for number, form, _, at, _ in wire.fields(message):
-        if form == wire.VARINT and number == 1:
-            dims.append(wire.read_varint(message, at))
-        if form == wire.VARINT and number == 2:
-            kind = wire.read_varint(message, at)
-    name, raw = wire.text(b"".join(wire.blocks(message, 8))), wire.blocks(message, 9)
-    if kind not in _NUMPY or len(raw) != 1:
-        return name, None
-    try:
-        return name, np.frombuffer(raw[0], _NUMPY[kind]).reshape(dims)
-    except ValueError:
-        raise InputError(f"the hypernetwork's constant {name[:60]!r} is damaged; get the pack again") from None
 
 
 def _gemm(attributes: dict[str, Any], x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:

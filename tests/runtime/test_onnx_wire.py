@@ -46,3 +46,19 @@ def test_any_bytes_are_fields_or_an_input_error(data):
     except InputError:
         return
     assert sum(end - start for _, _, start, _, end in found) == len(data)
+
+
+def test_a_constant_is_read_and_one_whose_data_do_not_fill_its_shape_is_refused() -> None:
+    from onnx import numpy_helper
+
+    values = np.arange(6, dtype=np.int64).reshape(2, 3)
+    message = numpy_helper.from_array(values, "w").SerializeToString()
+    name, found = wire.constant(memoryview(message))
+    assert name == "w"
+    np.testing.assert_array_equal(found, values)
+    proto = numpy_helper.from_array(values, "w")
+    for dims in ([2, 4], [-1, 6], [2**62, 2**62]):
+        proto.ClearField("dims")
+        proto.dims.extend(dims)
+        with pytest.raises(InputError, match="'w' is damaged"):
+            wire.constant(memoryview(proto.SerializeToString()))

@@ -7,7 +7,7 @@ copying its top-level fields. Field numbers are those of the public ``onnx.proto
 from __future__ import annotations
 
 import struct
-from typing import Iterator
+from typing import Iterator, Optional
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from t2m_runtime.errors import InputError
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
-FLOAT, UINT8, INT8, INT32, FLOAT16 = 1, 2, 3, 6, 10
+FLOAT, UINT8, INT8, INT32, INT64, FLOAT16 = 1, 2, 3, 6, 7, 10
 DATA_TYPES = {"float32": FLOAT, "uint8": UINT8, "int8": INT8, "int32": INT32, "float16": FLOAT16}
+_NUMPY = {FLOAT: "<f4", UINT8: "u1", INT8: "i1", INT32: "<i4", INT64: "<i8", FLOAT16: "<f2"}
 MAX_FIELDS = 100_000
 """Most fields of one message: nodes and constants of a graph."""
 
@@ -122,6 +123,27 @@ def text(data: memoryview | bytes) -> str:
 def read_varint(data: memoryview, position: int) -> int:
     """The varint at a position."""
     return _read_varint(data, position)[0]
+
+
+def constant(tensor: memoryview) -> tuple[str, Optional[np.ndarray]]:
+    """Name and values of a TensorProto; None for values that are not raw data of a type in DATA_TYPES or int64.
+
+    Raises:
+        InputError: the data do not fill the shape.
+    """
+    dims, kind = [], 0
+    for number, form, _, at, _ in fields(tensor):
+        if form == VARINT and number == 1:
+            dims.append(read_varint(tensor, at))
+        if form == VARINT and number == 2:
+            kind = read_varint(tensor, at)
+    name, raw = text(b"".join(blocks(tensor, 8))), blocks(tensor, 9)
+    if kind not in _NUMPY or len(raw) != 1:
+        return name, None
+    try:
+        return name, np.frombuffer(raw[0], _NUMPY[kind]).reshape(dims)
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"the ONNX model's constant {name[:60]!r} is damaged; make it again") from error
 
 
 _DAMAGED = "the ONNX model is broken or cut short; make it again"
