@@ -42,7 +42,7 @@ def build(target: Path, *arguments: str, command: list[str] | None = None) -> Pa
     command = command or compiler()
     if command is None:
         pytest.skip("no C compiler here; install gcc or clang, or pip install ziglang")
-    subprocess.run([*command, *FLAGS, *arguments, *sources(), "-o", str(target)], check=True, timeout=900)
+    subprocess.run([*command, *FLAGS, *sources(), *arguments, "-o", str(target)], check=True, timeout=900)
     return target
 
 

@@ -126,8 +126,8 @@ def test_a_bare_cortex_m_gives_the_same_scores(tools, files, best, compiled, tmp
         command=["arm-none-eabi-gcc"],
     )
     lines = run(
-        *("qemu-system-arm", "-M", machine, "-nographic"),
-        *("-semihosting-config", "enable=on,target=native", "-kernel", program),
+        *("qemu-system-arm", "-M", machine, "-display", "none", "-serial", "none", "-monitor", "none"),
+        *("-chardev", "stdio,id=out", "-semihosting-config", "enable=on,target=native,chardev=out", "-kernel", program),
     ).splitlines()
     assert lines[0] == f"arena {arena_size(compiled['int8'])}"
     assert lines[1:] == [f"{int(score * 10000 + 0.5)} {name}" for name, score in best]
