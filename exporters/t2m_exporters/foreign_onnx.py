@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def adopt_onnx(model: bytes, mean: tuple[float, ...], std: tuple[float, ...]) ->
         return tree.SerializeToString(deterministic=True)
 
 
-def quantize_onnx(model: bytes, images: np.ndarray) -> bytes:
+def quantize_onnx(model: bytes, images: np.ndarray, quantization: tuple[float, int] | None = None) -> bytes:
     """The static int8 form of what adopt_onnx wrote, through ONNX Runtime's own quantiser.
 
     QuantizeLinear / DequantizeLinear pairs, one scale a channel, weights in 7 bits: ONNX Runtime on x86 without VNNI
@@ -90,6 +91,8 @@ def quantize_onnx(model: bytes, images: np.ndarray) -> bytes:
 
     Args:
         images: uint8 (n, H, W, 3) to calibrate with.
+        quantization: scale and zero point of the features, those of the backbone's int8 ``.tflite`` where there is one;
+            None takes them from the images.
 
     Returns:
         The file. Output "features": int8 (1, d), its scale and zero point in constants as our own backbones have them.
@@ -125,10 +128,10 @@ def quantize_onnx(model: bytes, images: np.ndarray) -> bytes:
         for index, name in enumerate(node.output):
             if name == FEATURES:
                 node.output[index] = f"{FEATURES}/float"
-    found = from_interval(features.min(), features.max())
+    scale, zero_point = quantization or astuple(from_interval(features.min(), features.max()))
     names = [f"{FEATURES}/scale", f"{FEATURES}/zero_point"]
-    graph.initializer.append(numpy_helper.from_array(np.array(found.scale, np.float32), names[0]))
-    graph.initializer.append(numpy_helper.from_array(np.array(found.zero_point, np.int8), names[1]))
+    graph.initializer.append(numpy_helper.from_array(np.array(scale, np.float32), names[0]))
+    graph.initializer.append(numpy_helper.from_array(np.array(zero_point, np.int8), names[1]))
     last = helper.make_node("QuantizeLinear", [f"{FEATURES}/float", *names], [FEATURES], f"{FEATURES}/quantize")
     graph.node.append(last)
     d = features.shape[1]

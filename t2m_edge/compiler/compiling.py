@@ -88,7 +88,7 @@ def compile(
         warnings = [*task.warnings, *check_words(task, encoder)]
         labels = tuple(c.name for c in task.classes)
         texts, negatives = [c.texts for c in task.classes], [c.negatives for c in task.classes]
-        classes = class_vectors(encoder.encode, loaded.centres, labels, texts, negatives)
+        classes = class_vectors(encoder.encode, loaded.centres, labels, texts, negatives, loaded.info.prompts)
     with _stage(stages, "hypernetwork"):
         head = loaded.head(labels, classes)
     with _stage(stages, "quantise"):
@@ -129,7 +129,7 @@ def _quantise(pack: Pack, head: Head, target: str, precision: str) -> tuple[Head
     """The head as it is written, and how close it is to the float one on the bank."""
     features = pack.bank.features
     if precision == "int8":
-        quantised = quantize_head(head, features, pack.info.scale, pack.info.zero_point)
+        quantised = quantize_head(head, features, pack.info.scale, pack.info.zero_point, pack.info.logits)
         return quantised, head_parity(head, quantised, features)
     if precision == "fp32":
         return head, Parity(0.0, 0.0, 1.0, 1.0, len(features))

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from t2m_edge.hypernetworks.class_vectors import TextCentres
+from t2m_edge.hypernetworks.class_vectors import PROMPTS, Prompts, TextCentres
 from t2m_edge.hypernetworks.numpy_form import numpy_form
 from t2m_edge.packs.store import INDEX, PackStore
 from t2m_edge.text import TextEncoder, load_text_encoder
@@ -25,6 +25,7 @@ SCHEMA = 1
 DEFAULT = "default"
 SELF_TEST = "self_test.png"
 """The first probe image: the same bytes in every artifact, whichever Pillow is installed, and none to load."""
+MAX_TEMPLATES = 256
 DERIVED = ("fp16", "int8-dynamic")
 """Precisions that are made from the stored fp32 graphs."""
 
@@ -36,6 +37,8 @@ class PackInfo:
     features: length of a feature vector; unit: whether it has length 1; scale, zero_point: of the int8 features.
     independent: whether the hypernetwork makes each class's row from that class alone.
     parity: "precision.target" -> how close that graph is to the float one, as pack build measured it.
+    prompts: how the names of classes become texts.
+    logits: an interval that int8 logits cover whatever the bank shows, where the bank does not show the classes.
     """
 
     name: str
@@ -51,6 +54,8 @@ class PackInfo:
     accuracy: dict[str, Any]
     independent: bool
     parity: dict[str, Any]
+    prompts: Prompts = PROMPTS
+    logits: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -280,10 +285,30 @@ def _info(store: PackStore) -> PackInfo:
             accuracy=dict(index["accuracy"]),
             independent=_independent(index),
             parity=dict(index.get("backbone_parity", {})),
+            prompts=_prompts(index.get("prompts")),
+            logits=_interval(index.get("logits", (0, 0))),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{store.path}: {INDEX} is off at {error}; get the pack again") from None
     return info
+
+
+def _prompts(found: dict[str, Any] | None) -> Prompts:
+    if found is None:
+        return PROMPTS
+    templates = tuple((str(text), float(weight)) for text, weight in found["templates"])
+    prompts = Prompts(templates, float(found["name_weight"]))
+    weights = [weight for _, weight in templates] + [prompts.name_weight]
+    if not 1 <= len(templates) <= MAX_TEMPLATES or not all(0 < w < 1e6 for w in weights):
+        raise ValueError("prompts")
+    return prompts
+
+
+def _interval(ends: Any) -> tuple[float, float]:
+    low, high = (float(end) for end in ends)
+    if not -1e6 < low <= high < 1e6:
+        raise ValueError("logits")
+    return low, high
 
 
 def _independent(index: dict[str, Any]) -> bool:
