@@ -59,12 +59,14 @@ def convert(backbone: TorchBackbone, images: np.ndarray) -> AdoptedBackbone:
     _, _, dtype, scale, zero_point = ends(int8)
     if dtype != "int8":
         raise WorkError(f"ai-edge-quantizer left the embedding of {backbone.name} in {dtype}; use another model")
-    onnx = adopt_onnx(onnx_form(model, backbone.size), backbone.mean, backbone.std)
+    onnx = adopt_onnx(onnx_form(model, backbone), backbone.mean, backbone.std)
+    with quiet():
+        int8_onnx = quantize_onnx(onnx, images, (scale, zero_point))
     files = {
         "fp32.tflite": adopt_tflite(floats),
         "int8.tflite": int8,
         "fp32.onnx": onnx,
-        "int8.onnx": quantize_onnx(onnx, images, (scale, zero_point)),
+        "int8.onnx": int8_onnx,
     }
     return AdoptedBackbone(backbone.name, files, backbone.size, d, scale, zero_point, backbone.mean, backbone.std)
 
@@ -118,14 +120,14 @@ def quantize_tflite(model: bytes, images: np.ndarray) -> bytes:
         return bytes(work.quantize(work.calibrate(data)).quantized_model)
 
 
-def onnx_form(model: nn.Module, size: tuple[int, int]) -> bytes:
+def onnx_form(model: nn.Module, backbone: TorchBackbone) -> bytes:
     """float32 ``.onnx``: (1, 3, H, W) normalised -> (1, d)."""
     target = io.BytesIO()
     with quiet(), torch.inference_mode():
         try:
-            torch.onnx.export(model, (torch.zeros(1, 3, *size),), target, opset_version=OPSET, dynamo=False)
+            torch.onnx.export(model, (torch.zeros(1, 3, *backbone.size),), target, opset_version=OPSET, dynamo=False)
         except Exception as error:
-            raise WorkError(f"torch.onnx cannot export the model: {_first_line(error)}") from error
+            raise WorkError(f"torch.onnx cannot export {backbone.name}: {_first_line(error)}") from error
     return target.getvalue()
 
 

@@ -1,6 +1,7 @@
 """Calibration images made from a backbone's own statistics, for one that was brought without images.
 
-ZeroQ (Cai et al. 2020, arXiv 2001.00281, section 3.1): an image batch x that minimises, over the batch normalisations i,
+ZeroQ (Cai et al. 2020, arXiv 2001.00281, section 3.1): an image batch x that minimises, over the batch
+normalisations i,
 
     sum_i |mean_i(x) - mu_i|^2 + |std_i(x) - sigma_i|^2
 
@@ -18,9 +19,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from t2m_runtime import InputError
 
-IMAGES = 64
-STEPS = 200
-LEARNING_RATE = 0.1
+IMAGES = 32
+STEPS = 100
+LEARNING_RATE = 0.2
 
 
 def has_statistics(model: nn.Module) -> bool:

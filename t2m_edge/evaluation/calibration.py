@@ -104,8 +104,8 @@ def main(arguments: list[str] | None = None) -> None:
         say(f"{time.perf_counter() - began:.0f} s")
         sources += [("noise", noise(options.images, seed)), ("synthesised", made), ("real", real(options.images))]
     sources.append(("real", real(CALIBRATION_IMAGES)))
-    print("| calibration | images | ranges | data set | cosine, mean | 1st percentile | same class | top-1, float | int8 |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    head = ("calibration", "images", "ranges", "data set", "cosine", "1st percentile", "same class", "float", "int8")
+    print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
     for name, images in sources:
         for method in options.methods.split(","):
             int8 = write_backbone_tflite(quantize_graph(graph, images, method))

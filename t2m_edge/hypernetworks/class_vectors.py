@@ -95,9 +95,7 @@ def class_vectors(
     weights = np.array([weight for _, weight in prompts.templates], np.float32)
     ensemble = rows[:named_rows].reshape(len(weights), len(names), d) * weights[:, None, None] / weights.sum()
     named = ensemble.sum(0) - centres.name
-    described = iter(
-        np.split(rows[named_rows:] - centres.text, np.cumsum([len(t) for t in [*texts, *negatives]])[:-1])
-    )
+    described = iter(np.split(rows[named_rows:] - centres.text, np.cumsum([len(t) for t in [*texts, *negatives]])[:-1]))
     for i, (own, against) in enumerate(zip(texts, negatives, strict=True)):
         mean = next(described)
         if own:
