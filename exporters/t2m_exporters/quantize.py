@@ -135,6 +135,7 @@ def quantize_head(
     feature_scale: float,
     feature_zero_point: int = 0,
     logits: tuple[float, float] = (0.0, 0.0),
+    real: np.ndarray | None = None,
 ) -> QuantizedHead:
     """int8 form of a head, its activation ranges measured on the feature bank.
 
@@ -145,6 +146,7 @@ def quantize_head(
         features: int8 (n, d), as the int8 backbone emits them.
         feature_scale, feature_zero_point: of the backbone's features tensor.
         logits: an interval to cover as well, for a bank whose images show none of the head's classes.
+        real: the features dequantised, float32 (n, d), where they are at hand.
 
     Raises:
         InputError: features of another shape or dtype.
@@ -154,7 +156,7 @@ def quantize_head(
     if features.shape[1] != head.n_features:
         raise InputError(f"features have shape {features.shape}; the head reads (n, {head.n_features})")
     source = Quantization(float(np.float32(feature_scale)), int(feature_zero_point))
-    x, scale, layers = source.dequantize(features), source.scale, []
+    x, scale, layers = source.dequantize(features) if real is None else real, source.scale, []
     for index, layer in enumerate(head.layers):
         last = index + 1 == len(head.layers)
         found = quantize_weights(layer.weight, layer.bias, scale)

@@ -71,7 +71,7 @@ class FeatureBank:
     scale: float
     zero_point: int
 
-    @property
+    @cached_property
     def real(self) -> np.ndarray:
         """The features dequantised, float32 (n, d)."""
         return (self.features.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -96,13 +97,17 @@ class BagEncoder:
         """float32 (len(texts), d_text), unit rows (a row of zeros for a text without any known token)."""
         tokens = [self._tokens(text) for text in texts]
         means = np.zeros((len(texts), self._table.shape[1]), np.float32)
-        for row, ids in enumerate(tokens):
-            if ids:
-                means[row] = self._row_weight[ids] @ self._table[ids].astype(np.float32) / self._weight[ids].sum()
+        counts = np.array([len(ids) for ids in tokens])
+        if counts.any():
+            every = np.fromiter(chain.from_iterable(tokens), np.intp)
+            # Where each text that has tokens begins.
+            begins = (np.cumsum(counts) - counts)[counts > 0]
+            sums = np.add.reduceat(self._row_weight[every, None] * self._table[every], begins)
+            means[counts > 0] = sums / np.add.reduceat(self._weight[every], begins)[:, None]
         hidden = np.maximum(means @ self._hidden + self._hidden_bias, 0)
         vectors = means @ self._linear + hidden @ self._output + self._output_bias
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors[[not ids for ids in tokens]] = 0
+        vectors[counts == 0] = 0
         return vectors
 
     def _tokens(self, text: str) -> list[int]:
