@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,7 @@ def adopt_onnx(model: bytes, mean: tuple[float, ...], std: tuple[float, ...]) ->
         tree = compose.add_prefix(tree, "model/")
         graph = tree.graph
         constants = {tensor.name for tensor in graph.initializer}
+        _fold_identities(graph, constants)
         inputs = [value for value in graph.input if value.name not in constants]
         if len(inputs) != 1 or len(graph.output) != 1:
             raise InputError(f"the model has {len(inputs)} inputs and {len(graph.output)} outputs; expected one each")
@@ -149,6 +151,18 @@ def run_onnx(model: bytes, images: np.ndarray) -> np.ndarray:
     with damage():
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         return np.concatenate([session.run([FEATURES], {INPUT: image[None]})[0] for image in images])
+
+
+def _fold_identities(graph: Any, constants: set[str]) -> None:
+    """Nodes read constants themselves, not copies of them: quantisers look for the constant."""
+    copies = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Identity" and n.input[0] in constants}
+    kept = [node for node in graph.node if not (node.op_type == "Identity" and node.output[0] in copies)]
+    for node in kept:
+        for index, name in enumerate(node.input):
+            node.input[index] = copies.get(name, name)
+    if not any(value.name in copies for value in graph.output):
+        del graph.node[:]
+        graph.node.extend(kept)
 
 
 def _width(tree: object) -> int:
