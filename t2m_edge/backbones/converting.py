@@ -122,12 +122,16 @@ def quantize_tflite(model: bytes, images: np.ndarray) -> bytes:
 
 def onnx_form(model: nn.Module, backbone: TorchBackbone) -> bytes:
     """float32 ``.onnx``: (1, 3, H, W) normalised -> (1, d)."""
-    target = io.BytesIO()
-    with quiet(), torch.inference_mode():
+    target, fast = io.BytesIO(), torch.backends.mha.get_fastpath_enabled()
+    with quiet(), torch.no_grad():
         try:
+            # The fast path of attention is one operator that ONNX has not.
+            torch.backends.mha.set_fastpath_enabled(False)
             torch.onnx.export(model, (torch.zeros(1, 3, *backbone.size),), target, opset_version=OPSET, dynamo=False)
         except Exception as error:
             raise WorkError(f"torch.onnx cannot export {backbone.name}: {_first_line(error)}") from error
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
     return target.getvalue()
 
 
@@ -137,15 +141,17 @@ def quiet() -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2)]
-    with warnings.catch_warnings(), tempfile.TemporaryFile() as sink:
+    with contextlib.ExitStack() as stack:
+        sink, text = stack.enter_context(tempfile.TemporaryFile()), io.StringIO()
+        stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(contextlib.redirect_stdout(text))
+        stack.enter_context(contextlib.redirect_stderr(text))
         warnings.simplefilter("ignore")
         try:
             for descriptor in (1, 2):
                 os.dup2(sink.fileno(), descriptor)
             yield
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
             for descriptor, old in zip((1, 2), kept):
                 os.dup2(old, descriptor)
                 os.close(old)

@@ -73,13 +73,22 @@ def _timm(name: str) -> TorchBackbone:
     if file and not Path(file).is_file():
         raise InputError(f"timm:{name}: no file {file}; give the weights of {architecture}")
     try:
-        weights = {"checkpoint_path": file} if file else {"pretrained": True}
-        model = timm.create_model(architecture, num_classes=0, **weights).eval()
+        model = timm.create_model(architecture, pretrained=not file, num_classes=0).eval()
+        missing = _load(model, file) if file else []
     except Exception as error:  # errors of torch, of the network, of file formats
         raise InputError(f"timm cannot load {name!r}: {_first_line(error)}") from None
+    if missing:
+        raise InputError(f"{file} lacks {len(missing)} tensors of {architecture}, such as {missing[0]}")
     facts = timm.data.resolve_model_data_config(model)
     size = int(facts["input_size"][1]), int(facts["input_size"][2])
     return TorchBackbone(f"timm:{architecture}", model, size, _pixels(facts["mean"]), _pixels(facts["std"]))
+
+
+def _load(model: nn.Module, file: str) -> list[str]:
+    """Puts the weights of a file into a model, those of its classifier left out; names of what the file lacks."""
+    from timm.models import load_state_dict
+
+    return list(model.load_state_dict(load_state_dict(file, weights_only=True), strict=False).missing_keys)
 
 
 def _open_clip(name: str) -> TorchBackbone:
