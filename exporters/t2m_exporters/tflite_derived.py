@@ -21,7 +21,8 @@ _DYNAMIC = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": None}
 def derive_tflite(model: bytes, precision: str) -> bytes:
     """A float32 model with smaller weights.
 
-    "fp16": every float constant of two numbers or more is float16 with a DEQUANTIZE before its readers; engines undo it once, when they load.
+    "fp16": every float constant of two numbers or more is float16 with a DEQUANTIZE before its readers; engines undo it
+    once, when they load.
     "int8-dynamic": the weights of CONV_2D, DEPTHWISE_CONV_2D (one scale a channel) and FULLY_CONNECTED (one scale) are
     int8 where they have at least SMALLEST_INT8 values; the engine quantises activations as it runs.
 
