@@ -15,6 +15,7 @@ from t2m_edge import __version__
 from t2m_edge.compiler.artifacts import head_test, output_spec, with_self_test, write_artifact
 from t2m_edge.compiler.cells import ENDINGS, OUTPUT_TYPES, PRECISIONS, SCORES, TARGETS, not_int8, why_not
 from t2m_edge.compiler.known_words import check_words
+from t2m_edge.compiler.made_with import made_with
 from t2m_edge.compiler.report import CompileReport, ModelParity
 from t2m_edge.compiler.running import running
 from t2m_edge.compiler.saving import check_output, written_aside
@@ -172,6 +173,7 @@ def _manifest(
         pack=pack.ref,
         backbone_sha256=pack.backbone_id(precision),
         tool_version=__version__,
+        made_with=made_with(),
         independent=pack.info.independent and len(head.layers) == 1,
     )
     if target == "head":
