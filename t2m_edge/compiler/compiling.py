@@ -110,7 +110,8 @@ def compile(
                     f"the {precision} head agrees with the float head on {parity.top1_agreement:.1%} of "
                     f"{parity.images} bank images, under the floor of {min_agreement:.1%}: the error enters in "
                     f"{worst_layer(head, written, _bank(loaded, written))}; "
-                    "use --precision fp32, or describe near-identical classes more distinctly"
+                    "use --precision fp32, describe near-identical classes more distinctly, or accept it with "
+                    f"--min-agreement {np.floor(parity.top1_agreement * 100) / 100:g}"
                 )
         with _stage(stages, "save"):
             move = stack.enter_context(written_aside(path, data, overwrite))

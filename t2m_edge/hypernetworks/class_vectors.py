@@ -91,22 +91,25 @@ def class_vectors(
     sentences = [name_prompt(n, template) for template, _ in prompts.templates for n in names]
     flat = [*sentences, *(t for ts in texts for t in ts), *(t for ts in negatives for t in ts)]
     rows = encode(flat)
-    out = np.zeros((len(names), 2 * d), np.float32)
     weights = np.array([weight for _, weight in prompts.templates], np.float32)
     ensemble = rows[:named_rows].reshape(len(weights), len(names), d) * weights[:, None, None] / weights.sum()
-    named = ensemble.sum(0) - centres.name
-    described = iter(np.split(rows[named_rows:] - centres.text, np.cumsum([len(t) for t in [*texts, *negatives]])[:-1]))
-    for i, (own, against) in enumerate(zip(texts, negatives, strict=True)):
-        mean = next(described)
-        if own:
-            out[i, :d] = named_and_described(unit(named[i]), unit(mean.mean(0)), len(own), prompts.name_weight)
-        elif not against:
-            out[i, :d] = unit(named[i])
-    for i, against in enumerate(negatives):
-        mean = next(described)
-        if against:
-            out[i, d:] = unit(mean.mean(0))
-    return out
+    named = unit(ensemble.sum(0) - centres.name)
+    counts = np.array([len(group) for group in [*texts, *negatives]])
+    described, against = np.split(unit(_group_means(rows[named_rows:] - centres.text, counts)), 2)
+    own, other = np.split(counts[:, None], 2)
+    both = named_and_described(named, described, own, prompts.name_weight)
+    positive = np.where(own > 0, both, np.where(other > 0, 0, named))
+    return np.concatenate([positive, against], 1).astype(np.float32)
+
+
+def _group_means(rows: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Means of rows that follow each other in groups of ``counts``: float (groups, d), zeros for an empty group."""
+    means = np.zeros((len(counts), rows.shape[1]), rows.dtype)
+    filled = counts > 0
+    if filled.any():
+        begins = (np.cumsum(counts) - counts)[filled]
+        means[filled] = np.add.reduceat(rows, begins) / counts[filled, None]
+    return means
 
 
 def unit(x: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,7 @@ from t2m_runtime.errors import InputError
 
 SCHEMA_VERSION = 1
 KINDS = ("bag", "sentence-transformers", "open-clip")
+WORDS_KEPT = 65_536
 MAX_JSON_BYTES = 8 * 2**20
 FILES = ("encoder.json", "encoder.safetensors", "tokenizer.json")
 
@@ -92,6 +94,8 @@ class BagEncoder:
         self._linear, self._output = np.split(linear.T, [e])
         self._output_bias = tensors["linear_bias"]
         self._taught = TaughtWords(tensors["taught_words"])
+        # The classes of a task share most of their words.
+        self._known = lru_cache(maxsize=WORDS_KEPT)(self._knows)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """float32 (len(texts), d_text), unit rows (a row of zeros for a text without any known token)."""
@@ -117,10 +121,11 @@ class BagEncoder:
 
     def words(self, text: str) -> list[tuple[str, bool]]:
         """The words of a text in order, each with whether the encoder was taught it (see TaughtWords)."""
-        return [(word, self._normalized(word) in self._taught) for word in split_words(text)]
+        return [(word, self._known(word)) for word in split_words(text)]
 
-    def _normalized(self, word: str) -> str:
-        return word.lower() if word.isascii() else self._tokenizer.normalizer.normalize_str(word).strip()
+    def _knows(self, word: str) -> bool:
+        plain = word.lower() if word.isascii() else self._tokenizer.normalizer.normalize_str(word).strip()
+        return plain in self._taught
 
     def token_count(self, text: str) -> int:
         """Number of tokens of a text before any is cut off."""
