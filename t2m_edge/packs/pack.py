@@ -16,6 +16,7 @@ from safetensors.numpy import load
 
 from t2m_edge.hypernetworks.class_vectors import PROMPTS, Prompts, TextCentres
 from t2m_edge.hypernetworks.numpy_form import numpy_form
+from t2m_edge.packs.calibration import Calibration
 from t2m_edge.packs.store import INDEX, PackStore
 from t2m_edge.text import TextEncoder, load_text_encoder
 from t2m_runtime import Head, InputError, Layer
@@ -39,6 +40,7 @@ class PackInfo:
     parity: "precision.target" -> how close that graph is to the float one, as pack build measured it.
     prompts: how the names of classes become texts.
     logits: an interval that int8 logits cover whatever the bank shows, where the bank does not show the classes.
+    calibration: temperature of the scores and accuracy to expect, where they were measured.
     """
 
     name: str
@@ -54,8 +56,9 @@ class PackInfo:
     accuracy: dict[str, Any]
     independent: bool
     parity: dict[str, Any]
-    prompts: Prompts = PROMPTS
-    logits: tuple[float, float] = (0.0, 0.0)
+    prompts: Prompts
+    logits: tuple[float, float]
+    calibration: Calibration
 
 
 @dataclass(frozen=True)
@@ -217,9 +220,13 @@ class Pack:
         return lambda classes: dict(zip(names, session.run(names, {"classes": classes}), strict=True))
 
     def head(self, labels: tuple[str, ...], classes: np.ndarray) -> Head:
-        """Run the hypernetwork: class vectors, float32 (k, inputs) -> the head for those classes."""
+        """Run the hypernetwork: class vectors, float32 (k, inputs) -> the head for those classes.
+
+        Its logits are divided by the pack's temperature.
+        """
         out = self._hypernetwork(classes)
-        last = Layer(out["weight"], out["bias"])
+        temperature = np.float32(self.info.calibration.temperature)
+        last = Layer(out["weight"] / temperature, out["bias"] / temperature)
         if "hidden_weight" not in out:
             return Head(labels, (last,))
         return Head(labels, (Layer(out["hidden_weight"], out["hidden_bias"]), last))
@@ -287,6 +294,7 @@ def _info(store: PackStore) -> PackInfo:
             parity=dict(index.get("backbone_parity", {})),
             prompts=_prompts(index.get("prompts")),
             logits=_interval(index.get("logits", (0, 0))),
+            calibration=Calibration.from_dict(index["calibration"]) if "calibration" in index else Calibration(),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{store.path}: {INDEX} is off at {error}; get the pack again") from None
