@@ -30,6 +30,7 @@ class AdoptedBackbone:
         size: (height, width) of the image.
         features: length of a feature vector.
         scale, zero_point: of the int8 features; of a float model, chosen when features are first seen (scale 0).
+        threads: for the engine that runs it.
     """
 
     name: str
@@ -40,6 +41,7 @@ class AdoptedBackbone:
     zero_point: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    threads: int = 1
 
     def run(
         self, images: Sequence[np.ndarray], key: str | None = None, progress: Callable[[str], None] | None = None
@@ -52,7 +54,8 @@ class AdoptedBackbone:
         """
         key = key or next(k for k in ("int8.tflite", "int8.onnx", "fp32.tflite", "fp32.onnx") if k in self.files)
         quantization = (self.scale, self.zero_point) if key == "int8.onnx" else (1.0, 0)
-        engine = load_engine(key.split(".")[1], self.files[key], quantization=quantization)
+        model, kind = self.files[key], key.split(".")[1]
+        engine = load_engine(kind, model, num_threads=self.threads, quantization=quantization)
         height, width = self.size
         rows, began, told = [], time.monotonic(), time.monotonic()
         for image in images:

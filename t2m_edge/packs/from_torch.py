@@ -31,6 +31,7 @@ def build_torch_pack(
     templates: Path | None,
     output: Path,
     recipe: PackRecipe,
+    threads: int = 1,
 ) -> None:
     """Load, calibrate, convert and write.
 
@@ -40,6 +41,7 @@ def build_torch_pack(
         shared: the folder that holds data/; needed with ``text``.
         calibration: a folder of images; None takes training images where there are some, else synthesises them.
         templates: a file of prompt templates, for the model's own text tower.
+        threads: for the engine that runs the backbone over training images.
 
     Raises:
         InputError: a package, the weights, a folder or an option is missing.
@@ -70,7 +72,8 @@ def build_torch_pack(
         build_text_pack(source, backbone, images, origin, prompts, recipe.name, recipe.version, output)
     else:
         assert shared is not None
-        backbone = replace(backbone, name=f"{backbone.name}, calibrated on {origin} images")
+        name = f"{backbone.name}, calibrated on {origin} images"
+        backbone = replace(backbone, name=name, threads=threads)
         build_adopted_pack(backbone, text, split, shared, cache, output, recipe)
 
 

@@ -176,6 +176,7 @@ def build(
     """
     need_extra("train", "pack build")
     import tempfile
+    from dataclasses import replace
 
     from t2m_edge.backbones.adopted import adopt
     from t2m_edge.backbones.torch_models import is_torch_model
@@ -216,7 +217,7 @@ def build(
     def make(folder: Path) -> None:
         if by_name:
             build_torch_pack(
-                backbone, text, split, shared if text else None, cache, calibration, templates, folder, recipe
+                backbone, text, split, shared if text else None, cache, calibration, templates, folder, recipe, threads
             )
         elif own:
             build_pack(file, text, split, shared, cache, folder, recipe)
@@ -224,7 +225,8 @@ def build(
             images = None
             if file.suffix == ".onnx":
                 images = photos(calibration) if calibration else calibration_images(split, shared, cache)
-            build_adopted_pack(adopt(file, images, mean, std), text, split, shared, cache, folder, recipe)
+            adopted = replace(adopt(file, images, mean, std), threads=threads)
+            build_adopted_pack(adopted, text, split, shared, cache, folder, recipe)
 
     if output.suffix == ".t2mpack":
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as aside:
