@@ -50,7 +50,8 @@ def vectors(pack: Pack, classes: list[ClassDescription]) -> np.ndarray:
     """Class vectors of descriptions, as compile makes them: float32 (k, 2 d_text)."""
     encode, centres = pack.text_encoder.encode, pack.centres
     labels = [c.name for c in classes]
-    return class_vectors(encode, centres, labels, [c.texts for c in classes], [c.negatives for c in classes])
+    texts, negatives = [c.texts for c in classes], [c.negatives for c in classes]
+    return class_vectors(encode, centres, labels, texts, negatives, pack.info.prompts)
 
 
 def artifact_scores(pack: Pack, classes: list[ClassDescription], images: ImageSet) -> np.ndarray:
