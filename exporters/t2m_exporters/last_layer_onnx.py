@@ -101,21 +101,28 @@ def write_onnx(model: bytes, rows: Rows, labels: tuple[str, ...] | None) -> byte
         return tree.SerializeToString(deterministic=True)
 
 
-def logits_of_onnx(model: bytes) -> bytes:
-    """The model cut after its last layer, so that its output are the logits."""
-    from onnx import helper
+def cut_onnx(model: bytes, part: str) -> bytes:
+    """A part of the model as a model: "logits" (image to logits) or "features" (image to the last layer's input)."""
+    from onnx import TensorProto, helper
 
     tree = _load(model)
     with damage():
         found = _find(tree)
         last = found.layer if found.add is None else found.add
-        kept = [node for node in tree.graph.node if not any(node is t for t in found.tail)]
-        kind = tree.graph.output[0].type.tensor_type.elem_type
-        kind = 10 if _rows(tree, found).weight.dtype == np.float16 and kind == 10 else 1
+        result = found.layer.input[0] if part == "features" else last.output[0]
+        dropped = (*found.tail, *((found.layer, found.add) if part == "features" else ()))
+        kept = [node for node in tree.graph.node if not any(node is other for other in dropped)]
+        kind = TensorProto.FLOAT16 if _runs_in_half(tree, found) else TensorProto.FLOAT
         del tree.graph.node[:], tree.graph.output[:]
         tree.graph.node.extend(kept)
-        tree.graph.output.append(helper.make_tensor_value_info(last.output[0], kind, None))
+        tree.graph.output.append(helper.make_tensor_value_info(result, kind, None))
         return tree.SerializeToString(deterministic=True)
+
+
+def _runs_in_half(tree: Any, found: _Found) -> bool:
+    """Whether the layer computes in float16: its stored weights are, and no Cast stands between."""
+    stored = next(t for t in tree.graph.initializer if t.name == found.weight)
+    return stored.data_type == 10 and found.layer.input[1] == found.weight
 
 
 def _load(model: bytes) -> Any:

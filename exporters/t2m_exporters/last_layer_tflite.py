@@ -70,16 +70,17 @@ def write_tflite(model: bytes, rows: Rows, labels: tuple[str, ...] | None) -> by
         return with_files(data, files=files) if files else data
 
 
-def logits_of_tflite(model: bytes, layer_alone: bool = False) -> bytes:
-    """The model cut after its last layer, so that its output are the logits; ``layer_alone``: features in."""
+def cut_tflite(model: bytes, part: str) -> bytes:
+    """A part of the model as a model: "logits" (image to logits), "features" (image to what the last layer reads), or
+    "layer" (features to logits)."""
     tree = read_tree(model)
     with damage():
         found = _find(tree, model)
         graph = tree.subgraphs[0]
         layer = graph.operators[found.layer]
-        graph.outputs = [int(layer.outputs[0])]
-        dropped = set(found.tail)
-        if layer_alone:
+        graph.outputs = [int((layer.inputs if part == "features" else layer.outputs)[0])]
+        dropped = {*found.tail, found.layer} if part == "features" else set(found.tail)
+        if part == "layer":
             weights = set(_producers(graph, found.weight))
             dropped = {i for i in range(len(graph.operators)) if i != found.layer and i not in weights}
             graph.inputs = [int(layer.inputs[0])]
@@ -267,7 +268,7 @@ class _Aligned:
     def __init__(self, data: Any) -> None:
         self._data = b"" if data is None else np.asarray(data, np.uint8).tobytes()
 
-    def Pack(self, b: flatbuffers.Builder) -> int:  # noqa: N802 (the generated module's name)
+    def Pack(self, b: flatbuffers.Builder) -> int:
         vector = None
         if self._data:
             b.StartVector(1, len(self._data), ALIGNMENT)
