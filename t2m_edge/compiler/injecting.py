@@ -58,7 +58,7 @@ class InjectReport:
     rows_before: int
     rows_after: int
     new: tuple[str, ...]
-    encoder: str
+    pack: str
     sharpness: float
     strength: float
     cosine: float
@@ -171,12 +171,11 @@ def inject(
         size_bytes=len(data),
         kind="safetensors" if kind == "head" and not own else kind,
         layer=layer.kind,
-        precision=str(rows.weight.dtype)
-        + (" with one scale" if rows.scale is not None and len(rows.scale) == 1 else ""),
+        precision=_precision(rows),
         rows_before=k,
         rows_after=k + len(new),
         new=new,
-        encoder=encoder.id,
+        pack=f"{loaded.info.name} {loaded.info.version}",
         sharpness=directions.sharpness,
         strength=directions.strength,
         cosine=directions.cosine,
@@ -192,6 +191,12 @@ def inject(
         seconds=time.perf_counter() - began,
         warnings=tuple(warnings),
     )
+
+
+def _precision(rows: Rows) -> str:
+    if rows.scale is None:
+        return str(rows.weight.dtype)
+    return f"{rows.weight.dtype}, {'one scale for all' if len(rows.scale) == 1 else 'one scale a row'}"
 
 
 def _is_ours(data: bytes) -> bool:

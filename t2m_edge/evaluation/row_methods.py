@@ -29,7 +29,7 @@ def weighted_average(texts: np.ndarray, rows: np.ndarray, new_texts: np.ndarray,
 
 
 def costa(texts: np.ndarray, rows: np.ndarray, new_texts: np.ndarray):
-    """COSTA (Mensink et al., CVPR 2014, equation 3), text similarity for co-occurrence: the weighted sum of all rows."""
+    """COSTA (Mensink et al., CVPR 2014, equation 3): the sum of all rows, weighted by text similarity."""
     similar = new_texts @ texts.T
     return similar / np.maximum(np.abs(similar).sum(1, keepdims=True), 1e-12) @ rows
 

@@ -58,10 +58,10 @@ def inject(
     warn(report.warnings)
     added = report.rows_after - report.rows_before
     say(f"{report.output}: {report.rows_before:,} + {added:,} classes, {report.kind}, {report.size_bytes:,} bytes")
-    say(f"  layer     {report.layer}, {report.precision} weights")
+    say(f"  layer     {report.layer}, weights {report.precision}")
     say(
-        f"  learnt    from names by {report.encoder}; a left-out row is nearer to its own class than to "
-        f"{report.rivals} others in {report.right:.0%} of cases (cosine {report.cosine:.2f})"
+        f"  learnt    from names, text encoder of the pack {report.pack}; of old classes left out one by one, "
+        f"{report.right:.0%} lie nearer to their own row than to {report.rivals} others (cosine {report.cosine:.2f})"
     )
     say(
         f"  new rows  as long as the old ones, bias {report.offset:+.2f} to theirs: "
