@@ -142,7 +142,7 @@ def inject(
         raise InputError(f"{model} has {len(known)} classes; its rows teach something from {MIN_CLASSES} on")
     old_texts = _vectors(loaded, [names.names[i] for i in known], [names.texts[i] for i in known])
     new_texts = _vectors(loaded, [c.name for c in task.classes], [c.texts for c in task.classes])
-    directions = predict_directions(old_texts, weight[known], new_texts)
+    directions = predict_directions(old_texts, weight[known], bias[known], new_texts)
     features = _photo_features(data, kind, own, loaded)
     found = calibrated_rows(weight[known], bias[known], directions.new, features)
     rows, clipped = layer.rows.with_rows(found.weight, found.bias)
@@ -396,7 +396,7 @@ def _right(directions: Directions, true: np.ndarray, rivals: int = 24) -> tuple[
     for i in range(len(true)):
         others = rng.choice(len(true) - 1, rivals, replace=False)
         others += others >= i
-        score = directions.left_out[[i, *others]] @ true[i]
+        score = directions.left_out[[i, *others], :-1] @ true[i]
         hits.append(score[0] > score[1:].max())
     return float(np.mean(hits)), rivals
 

@@ -96,9 +96,9 @@ def icis(
 
 def ours(texts: np.ndarray, rows: np.ndarray, new_texts: np.ndarray):
     """What ``t2m-edge inject`` does, before its calibration."""
-    found = predict_directions(texts, rows[:, :-1], new_texts)
+    found = predict_directions(texts, rows[:, :-1], rows[:, -1], new_texts)
     length = np.linalg.norm(rows[:, :-1] - rows[:, :-1].mean(0), axis=1).mean()
-    return np.c_[rows[:, :-1].mean(0) + length * found.new, np.full(len(new_texts), rows[:, -1].mean())]
+    return rows.mean(0) + length * found.new
 
 
 @dataclass(frozen=True)
