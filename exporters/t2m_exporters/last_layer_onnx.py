@@ -191,9 +191,8 @@ def _is_flipped(tree: Any, node: Any) -> bool:
         return not options.get("transB", 0)
     from onnx import shape_inference
 
-    shapes = {v.name: v for v in (*tree.graph.value_info, *tree.graph.output)}
-    if not {node.input[0], node.output[0]} <= set(shapes):
-        shapes = {v.name: v for v in shape_inference.infer_shapes(tree).graph.value_info} | shapes
+    inferred = shape_inference.infer_shapes(tree).graph
+    shapes = {v.name: v for v in (*inferred.value_info, *inferred.input, *inferred.output)}
     maps = [
         [d.dim_value for d in shapes[n].type.tensor_type.shape.dim][2:] if n in shapes else []
         for n in (node.input[0], node.output[0])

@@ -149,20 +149,20 @@ def inject(
     new = tuple(c.name for c in task.classes)
 
     if own:
-        data = _write_own(own, rows, task, path, overwrite)
-        error, labels_file = None, None
+        data, error, labels_file = _write_own(own, rows, task, path, overwrite), None, None
     else:
-        labels = (*names.names, *new) if given or layer.labels else None
+        labels_file = None if layer.labels else path.with_suffix(".labels.txt")
+        if labels_file:
+            check_output(labels_file, overwrite)
+        labels = (*names.names, *new)
         written = _write_layer(data, kind, rows, labels if layer.labels else None, k)
         identical, error = _parity(data, written, kind, layer.rows, len(rows.weight))
         if not identical:
             raise WorkError("the written model's old rows are not the same; nothing was written, report it")
         save(path, written, overwrite)
         data = written
-        labels_file = None
-        if given and not layer.labels:
-            labels_file = path.with_suffix(".labels.txt")
-            save(labels_file, ("\n".join((*names.names, *new)) + "\n").encode(), True)
+        if labels_file:
+            save(labels_file, ("\n".join(labels) + "\n").encode(), overwrite)
     stored = rows.real()[0][k:]
     right, rivals = _right(directions, unit(weight[known] - weight[known].mean(0)))
     return InjectReport(
