@@ -18,7 +18,7 @@ from t2m_runtime import Classifier
 from t2m_runtime.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "exporters"))
-import foreign  # noqa: E402 (small classifiers as other tools write them, beside the tests of the exporters)
+import foreign
 
 OLD = ("horse", "zebra", "cat", "dog", "bird, fowl", "fish")
 
@@ -116,7 +116,7 @@ def write(folder: Path, name: str, content: bytes | str) -> None:
         (
             "bare.tflite",
             {"labels.txt": "a\nb\nc\nd\ne\n"},
-            "5 class names, the model's last layer 6 rows; if its first",
+            "5 class names, the model's last layer 6 rows; if",
         ),
         ("m.safetensors", {"labels.txt": "a\nb\n"}, "0 matrices of 2 rows"),
         ("bare.tflite", {"labels.txt": "a\n\nb\n"}, "line 2: found no name"),
