@@ -14,8 +14,10 @@ from t2m_edge import __version__
 from t2m_edge.compiler.artifacts import head_test, output_spec, with_self_test, write_artifact
 from t2m_edge.compiler.cells import ENDINGS, OUTPUT_TYPES, PRECISIONS, SCORES, TARGETS, not_int8, why_not
 from t2m_edge.compiler.known_words import check_words
+from t2m_edge.compiler.rejecting import with_none
 from t2m_edge.compiler.report import CompileReport, ModelParity
 from t2m_edge.compiler.saving import check_output, save
+from t2m_edge.compiler.trust import expected_accuracy, riskiest_pairs
 from t2m_edge.hypernetworks.class_vectors import class_vectors
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.task import Task, read_task
@@ -27,6 +29,8 @@ from t2m_runtime.head import softmax
 from t2m_runtime.manifest import MANIFEST_SCHEMA, OutputSpec
 
 PROBES = 4
+NEVER_REACHED = 1e9
+"""The threshold of "none of these": every runtime rejects an image where it is best."""
 COARSE = 100
 """Number of classes from which softmax scores in steps of 1/256 are worth a warning."""
 
@@ -40,6 +44,7 @@ def compile(
     precision: str = "int8",
     output_type: str = "float32",
     scores: str = "softmax",
+    reject: float | None = None,
     min_agreement: float = 0.95,
     full_parity: bool = False,
     overwrite: bool = False,
@@ -54,6 +59,7 @@ def compile(
         precision: "int8" (weights and activations), "fp32", "fp16" or "int8-dynamic" (int8 weights alone).
         output_type: "float32", "uint8" or "int8".
         scores: "softmax" (they sum to 1) or "logits".
+        reject: adds the class "none of these", so set that this share of images outside the task still gets a name.
         full_parity: run the artifact on all probe images of the pack, not on four.
         min_agreement: share of bank images on which the written head must choose the float head's class.
         overwrite: replace an existing file.
@@ -91,6 +97,11 @@ def compile(
         classes = class_vectors(encoder.encode, loaded.centres, labels, texts, negatives)
     with _stage(stages, "hypernetwork"):
         head = loaded.head(labels, classes)
+    with _stage(stages, "trust"):
+        expected, riskiest = expected_accuracy(head, loaded.info.calibration), riskiest_pairs(head)
+        rejection = None
+        if reject is not None:
+            head, rejection = with_none(head, reject, loaded)
     with _stage(stages, "quantise"):
         written, parity = _quantise(loaded, head, target, precision)
         if parity.top1_agreement < min_agreement:
@@ -101,7 +112,8 @@ def compile(
                 "use --precision fp32, or describe near-identical classes more distinctly"
             )
     with _stage(stages, "write"):
-        manifest = _manifest(loaded, task, target, precision, written, output_spec(written, output_type, scores))
+        spec = output_spec(written, output_type, scores)
+        manifest = _manifest(loaded, task, target, precision, written, spec, reject)
         data = write_artifact(b"" if target == "head" else loaded.backbone(target, precision), written, manifest)
     with _stage(stages, "check"):
         model_parity = None if target == "head" else _run(data, loaded, head, manifest, full_parity)
@@ -120,6 +132,9 @@ def compile(
         model=model_parity,
         backbone=loaded.info.parity.get(f"{precision}.{target}", {}),
         not_int8=not_int8(target, output_type, scores) if precision == "int8" and target != "head" else {},
+        expected=expected,
+        riskiest=riskiest,
+        rejection=rejection,
         stages=stages,
         warnings=tuple(warnings),
     )
@@ -143,13 +158,20 @@ def _bank(pack: Pack, head: Head | QuantizedHead) -> np.ndarray:
 
 
 def _manifest(
-    pack: Pack, task: Task, target: str, precision: str, head: Head | QuantizedHead, output: OutputSpec
+    pack: Pack,
+    task: Task,
+    target: str,
+    precision: str,
+    head: Head | QuantizedHead,
+    output: OutputSpec,
+    reject: float | None,
 ) -> Manifest:
+    thresholds = tuple(c.threshold for c in task.classes)
     manifest = Manifest(
         schema_version=MANIFEST_SCHEMA,
         name=task.name,
         labels=head.labels,
-        thresholds=tuple(c.threshold for c in task.classes),
+        thresholds=thresholds if reject is None else (*thresholds, NEVER_REACHED),
         target=target,
         precision=precision,
         input=pack.info.input,
@@ -158,6 +180,7 @@ def _manifest(
         backbone_sha256=pack.backbone_id(precision),
         tool_version=__version__,
         independent=pack.info.independent and len(head.layers) == 1,
+        reject=reject,
     )
     if target == "head":
         return replace(manifest, self_test=head_test(head, _bank(pack, head), 0))

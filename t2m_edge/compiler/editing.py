@@ -26,7 +26,7 @@ from t2m_runtime import (
 )
 from t2m_runtime.artifact import kind_of, load_head, manifest_of, read_bytes
 from t2m_runtime.backbone import check_head
-from t2m_runtime.manifest import HeadTest, SelfTest
+from t2m_runtime.manifest import NONE_LABEL, HeadTest, SelfTest
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ def merge(model: str | Path, head: str | Path, output: str | Path, *, overwrite:
         name=facts.name,
         labels=facts.labels,
         thresholds=facts.thresholds,
+        reject=facts.reject,
         independent=facts.independent,
         self_test=None,
     )
@@ -90,7 +91,8 @@ def remove(model: str | Path, classes: Sequence[str], output: str | Path, *, ove
     rows = [i for i, label in enumerate(old.manifest.labels) if label not in classes]
     if len(rows) < 2:
         raise InputError(f"{len(rows)} of {len(old.manifest.labels)} classes would be left; a classifier needs two")
-    _need_independent(old.manifest, model)
+    if set(classes) != {NONE_LABEL}:
+        _need_independent(old.manifest, model)
     labels = tuple(old.manifest.labels[i] for i in rows)
     last = old.head.layers[-1]
     if isinstance(last, QuantizedLayer):
@@ -101,7 +103,11 @@ def remove(model: str | Path, classes: Sequence[str], output: str | Path, *, ove
     if isinstance(test, HeadTest):
         test = replace(test, expected=tuple(test.expected[i] for i in rows))
     manifest = replace(
-        old.manifest, labels=labels, thresholds=tuple(old.manifest.thresholds[i] for i in rows), self_test=None
+        old.manifest,
+        labels=labels,
+        thresholds=tuple(old.manifest.thresholds[i] for i in rows),
+        reject=old.manifest.reject if NONE_LABEL in labels else None,
+        self_test=None,
     )
     head = replace(old.head, labels=labels, layers=(*old.head.layers[:-1], last))
     return write_edited(old, head, manifest, Path(output), overwrite, test)
@@ -116,6 +122,8 @@ def rename(model: str | Path, before: str, after: str, output: str | Path, *, ov
     check_output(Path(output), overwrite)
     old = read_artifact(model)
     index = _index(old.manifest, before)
+    if before == NONE_LABEL and old.manifest.reject is not None:
+        raise InputError(f"{NONE_LABEL!r} is what makes the model reject images; its name is fixed")
     if after in old.manifest.labels:
         raise InputError(f"the class {after!r} is there already; give another name")
     labels = tuple(after if i == index else label for i, label in enumerate(old.manifest.labels))
@@ -147,6 +155,12 @@ def add(
     check_head(more, facts, old.manifest, str(head))
     _need_independent(old.manifest, model)
     _need_independent(facts, head)
+    for name, manifest in ((model, old.manifest), (head, facts)):
+        if manifest.reject is not None:
+            raise InputError(
+                f"{name} has the class {NONE_LABEL!r}, which was set for its own classes; compile all classes with "
+                "--reject instead"
+            )
     rows = [_index(facts, name) for name in classes] or list(range(len(facts.labels)))
     for i in rows:
         if facts.labels[i] in old.manifest.labels:

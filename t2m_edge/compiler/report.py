@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from t2m_edge.compiler.rejecting import Rejection
+from t2m_edge.compiler.trust import ExpectedAccuracy, RiskyPair
 from t2m_exporters.parity import Parity
 
 SCHEMA = 1
@@ -33,6 +35,9 @@ class CompileReport:
     model: the artifact against the float model; None for a head file.
     backbone: what pack build measured of this graph: parity of the features, and of each layer under "layers".
     not_int8: of an int8 artifact: tensors that are not int8 -> why.
+    expected: the accuracy to expect of this task, by what the pack did on others; None where nothing is known.
+    riskiest: the pairs of classes most likely to be taken for each other.
+    rejection: how "none of these" was set; None without it.
     stages: seconds by stage, in the order in which they ran.
     """
 
@@ -46,6 +51,9 @@ class CompileReport:
     model: ModelParity | None
     backbone: dict[str, Any]
     not_int8: dict[str, str]
+    expected: ExpectedAccuracy | None
+    riskiest: tuple[RiskyPair, ...]
+    rejection: Rejection | None
     stages: dict[str, float]
     warnings: tuple[str, ...]
 

@@ -16,6 +16,7 @@ from safetensors.numpy import load
 
 from t2m_edge.hypernetworks.class_vectors import TextCentres
 from t2m_edge.hypernetworks.numpy_form import numpy_form
+from t2m_edge.packs.calibration import Calibration
 from t2m_edge.packs.store import INDEX, PackStore
 from t2m_edge.text import TextEncoder, load_text_encoder
 from t2m_runtime import Head, InputError, Layer
@@ -36,6 +37,7 @@ class PackInfo:
     features: length of a feature vector; unit: whether it has length 1; scale, zero_point: of the int8 features.
     independent: whether the hypernetwork makes each class's row from that class alone.
     parity: "precision.target" -> how close that graph is to the float one, as pack build measured it.
+    calibration: temperature of the scores and accuracy to expect, where they were measured.
     """
 
     name: str
@@ -51,6 +53,7 @@ class PackInfo:
     accuracy: dict[str, Any]
     independent: bool
     parity: dict[str, Any]
+    calibration: Calibration
 
 
 @dataclass(frozen=True)
@@ -212,9 +215,13 @@ class Pack:
         return lambda classes: dict(zip(names, session.run(names, {"classes": classes}), strict=True))
 
     def head(self, labels: tuple[str, ...], classes: np.ndarray) -> Head:
-        """Run the hypernetwork: class vectors, float32 (k, inputs) -> the head for those classes."""
+        """Run the hypernetwork: class vectors, float32 (k, inputs) -> the head for those classes.
+
+        Its logits are divided by the pack's temperature.
+        """
         out = self._hypernetwork(classes)
-        last = Layer(out["weight"], out["bias"])
+        temperature = np.float32(self.info.calibration.temperature)
+        last = Layer(out["weight"] / temperature, out["bias"] / temperature)
         if "hidden_weight" not in out:
             return Head(labels, (last,))
         return Head(labels, (Layer(out["hidden_weight"], out["hidden_bias"]), last))
@@ -280,6 +287,7 @@ def _info(store: PackStore) -> PackInfo:
             accuracy=dict(index["accuracy"]),
             independent=_independent(index),
             parity=dict(index.get("backbone_parity", {})),
+            calibration=Calibration.from_dict(index["calibration"]) if "calibration" in index else Calibration(),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{store.path}: {INDEX} is off at {error}; get the pack again") from None

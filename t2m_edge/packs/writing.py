@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from t2m_edge.packs.store import INDEX
+from t2m_edge.packs.store import INDEX, PackStore
 from t2m_runtime import InputError
 
 
@@ -56,3 +56,18 @@ def zip_pack(folder: Path, output: Path, overwrite: bool = False) -> None:
         os.replace(aside, output)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def rewrite_facts(folder: Path, facts: dict[str, Any]) -> None:
+    """Put facts into the ``pack.json`` of a pack folder; its files stay as they are.
+
+    Raises:
+        InputError: no pack folder there.
+    """
+    index = PackStore(folder).index
+    if not folder.is_dir():
+        raise InputError(f"{folder} is a zipped pack; give the folder that it was made from")
+    aside = folder / f"{INDEX}.part"
+    files = index.pop("files")
+    aside.write_text(json.dumps({**index, **facts, "files": files}, indent=1) + "\n", "utf-8")
+    os.replace(aside, folder / INDEX)

@@ -44,7 +44,7 @@ def test_the_report_is_plain_json(tiny_pack, task, tmp_path) -> None:
     report = t2m_edge.compile(task, tmp_path / "m.tflite", pack=tiny_pack)
     told = json.loads(json.dumps(report.to_dict()))
     assert told["schema_version"] == 1
-    assert list(told["stages"]) == ["read", "encode", "hypernetwork", "quantise", "write", "check", "save"]
+    assert list(told["stages"]) == ["read", "encode", "hypernetwork", "trust", "quantise", "write", "check", "save"]
 
 
 def test_the_same_task_gives_the_same_bytes(tiny_pack, task, tmp_path) -> None:

@@ -22,6 +22,8 @@ from t2m_runtime.head import MAX_LABELS
 from t2m_runtime.preparation import CROPS, MAX_SIDE, PREPARATION_VERSION
 
 MANIFEST_SCHEMA = 1
+NONE_LABEL = "none of these"
+"""The class that ``compile --reject`` adds; where it is best, the image is rejected."""
 MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_LABEL_CHARACTERS = 1000
 TARGETS = ("tflite", "onnx", "head", "c")
@@ -173,6 +175,8 @@ class Manifest:
             made for.
         tool_version: version of t2m-edge that wrote it.
         self_test: SelfTest of a full model, HeadTest of a head file, None when the artifact carries none.
+        reject: share of outside images that may still get a class's name, as asked at ``compile --reject``; the last
+            label is then NONE_LABEL, with a threshold that no score reaches. None where nothing was asked.
         independent: whether each row of the head comes from its class alone, so that classes can be added and removed
             one by one.
 
@@ -193,6 +197,7 @@ class Manifest:
     tool_version: str
     self_test: SelfTest | HeadTest | None = None
     independent: bool = False
+    reject: float | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -228,6 +233,8 @@ class Manifest:
         body["tool_version"] = self.tool_version
         if self.independent:
             body["independent"] = True
+        if self.reject is not None:
+            body["reject"] = self.reject
         if isinstance(self.self_test, HeadTest):
             body["self_test"] = {
                 "bank_index": self.self_test.bank_index,
@@ -297,6 +304,7 @@ class Manifest:
             tool_version=_field(body, "tool_version", _text),
             self_test=self_test,
             independent=_field(body, "independent", _boolean) if "independent" in body else False,
+            reject=_field(body, "reject", _number) if "reject" in body else None,
         )
 
 
@@ -406,6 +414,9 @@ def _check(manifest: Manifest) -> None:
     require(len(manifest.thresholds) == k, "thresholds", f"has {len(manifest.thresholds)} items for {k} labels")
     for threshold in manifest.thresholds:
         require(threshold is None or math.isfinite(threshold), "thresholds", "has a number that is not finite")
+    if manifest.reject is not None:
+        require(0 < manifest.reject < 1, "reject", "is not between 0 and 1")
+        require(NONE_LABEL in manifest.labels, "reject", f"is there without the label {NONE_LABEL!r}")
     require(manifest.target in TARGETS, "target", f"is {manifest.target[:40]!r}, not one of {', '.join(TARGETS)}")
     require(
         manifest.precision in PRECISIONS,

@@ -32,6 +32,10 @@ def compile_task(
     min_agreement: Annotated[
         float, typer.Option(metavar="SHARE", help="Fail when the quantised head agrees less with the float head.")
     ] = 0.95,
+    reject: Annotated[
+        float | None,
+        typer.Option(metavar="RATE", help="Add 'none of these': of images outside the task, RATE still get a name."),
+    ] = None,
     full_parity: Annotated[bool, typer.Option("--full-parity", help="Run the model on all probe images.")] = False,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -66,6 +70,7 @@ def compile_task(
         precision=precision,
         output_type=output_type,
         scores=scores,
+        reject=reject,
         full_parity=full_parity,
         min_agreement=min_agreement,
         overwrite=overwrite,
@@ -93,6 +98,19 @@ def compile_task(
             f"  pack    features of this graph: cosine {report.backbone['cosine']:.4f} to the float ones; least like "
             f"its float form is {worst['name']} (cosine {worst['cosine']:.4f})"
         )
+    if report.rejection is not None:
+        set_on = f"{report.rejection.images:,} images of {report.rejection.classes} other classes"
+        say(
+            f"  reject  'none of these' under a logit of {report.rejection.logit:.2f}, set on {set_on}: "
+            f"{report.rejection.rate:.0%} of them still get a name"
+        )
+    if report.expected is not None:
+        say(
+            f"  expect  {report.expected.accuracy:.0%} right ({report.expected.low:.0%} to {report.expected.high:.0%} "
+            "in four of five tasks like this)"
+        )
+    alike = ", ".join(f"{pair.first!r} and {pair.second!r} ({pair.likeness:.2f})" for pair in report.riskiest)
+    say(f"  alike   {alike}: write what a photo shows of the one and not of the other")
     for tensor, why in report.not_int8.items():
         say(f"  type    {tensor}: {why}")
     stages = ", ".join(f"{name} {seconds * 1000:.0f}" for name, seconds in report.stages.items())

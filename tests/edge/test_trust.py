@@ -1,0 +1,83 @@
+"""What compile says of a task: accuracy to expect, classes that look alike, scores at the pack's temperature."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import t2m_edge
+from t2m_edge.compiler.trust import expected_accuracy, likeness, mean_likeness, riskiest_pairs
+from t2m_edge.packs import load_pack
+from t2m_edge.packs.calibration import AccuracyModel, Calibration
+from t2m_edge.packs.writing import rewrite_facts
+from t2m_runtime import Head, InputError, Layer
+
+MODEL = AccuracyModel(constant=2.0, ways=-1.0, likeness=-2.0, low=-0.5, high=0.4)
+
+
+def head(rows: list[list[float]]) -> Head:
+    weight = np.array(rows, np.float32)
+    return Head(tuple(f"class {i}" for i in range(len(rows))), (Layer(weight, np.zeros(len(rows), np.float32)),))
+
+
+def test_the_riskiest_pair_is_the_one_whose_rows_point_the_same_way() -> None:
+    found = riskiest_pairs(head([[1, 0, 0], [0, 2, 0], [0, 3, 0.3], [-1, 0, 1]]), 2)
+    assert (found[0].first, found[0].second) == ("class 1", "class 2")
+    assert found[0].likeness == pytest.approx(3 / np.hypot(3, 0.3), abs=1e-4)
+    assert len(found) == 2 and found[0].likeness >= found[1].likeness
+
+
+def test_likeness_does_not_change_with_the_length_of_rows() -> None:
+    np.testing.assert_allclose(likeness(head([[1, 2], [3, -1]])), likeness(head([[10, 20], [0.3, -0.1]])), atol=1e-6)
+    assert mean_likeness(head([[1, 0], [2, 0], [3, 0]])) == pytest.approx(1)
+
+
+@given(st.integers(2, 1000), st.floats(-1, 1))
+def test_the_expected_accuracy_is_a_share_inside_its_range(classes: int, like: float) -> None:
+    accuracy, low, high = MODEL.expected(classes, like)
+    assert 0 < low < accuracy < high < 1
+    assert MODEL.expected(classes + 1, like)[0] < accuracy
+
+
+def test_a_pack_without_a_record_expects_nothing() -> None:
+    assert expected_accuracy(head([[1, 0], [0, 1]]), Calibration()) is None
+    assert expected_accuracy(head([[1, 0], [0, 1]]), Calibration(accuracy=MODEL)).accuracy == pytest.approx(
+        0.8808, 1e-3
+    )
+
+
+def test_the_temperature_of_a_pack_divides_the_logits(tiny_pack, tmp_path) -> None:
+    pack = tmp_path / "pack"
+    shutil.copytree(tiny_pack, pack)
+    calibration = Calibration(2.0, MODEL, {"fitted_on": "toys"})
+    rewrite_facts(pack, {"calibration": calibration.to_dict()})
+    before, after = load_pack(tiny_pack), load_pack(pack)
+    assert after.info.calibration == calibration
+    z = np.random.default_rng(0).standard_normal((3, 2 * before.text_encoder.d_text)).astype(np.float32)
+    x = before.bank.real
+    names = ("a", "b", "c")
+    np.testing.assert_allclose(
+        after.head(names, z).logits(x) * 2, before.head(names, z).logits(x), rtol=1e-4, atol=1e-5
+    )
+    task = tmp_path / "t.txt"
+    task.write_text("zebra\nhorse\n")
+    report = t2m_edge.compile(task, tmp_path / "m.tflite", pack=pack)
+    assert 0 < report.expected.low < report.expected.high < 1 and len(report.riskiest) == 1
+
+
+@pytest.mark.parametrize(
+    "off", [{"temperature": 0}, {"temperature": "warm"}, {}, {"temperature": 1, "accuracy": {"constant": 1}}]
+)
+def test_a_pack_whose_calibration_is_off_is_refused(tiny_pack, tmp_path: Path, off) -> None:
+    pack = tmp_path / "pack"
+    shutil.copytree(tiny_pack, pack)
+    facts = json.loads((pack / "pack.json").read_text())
+    (pack / "pack.json").write_text(json.dumps({**facts, "calibration": off}))
+    with pytest.raises(InputError, match="pack.json is off"):
+        load_pack(pack)
