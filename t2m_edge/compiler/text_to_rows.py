@@ -101,9 +101,10 @@ def calibrated_rows(
     """Directions as rows that compete with the old ones without taking their images.
 
     A new row is the old rows' mean plus its direction at the old rows' mean length: a shorter row with a higher bias,
-    or a longer one with a lower, was no better. Its bias is what goes with it plus one offset for all. With ``features`` of photos that show
-    none of the classes, old or new, the best new logit is to lie MARGIN standard deviations under the best old one in
-    the mean. Without, the offset is what that gave for other classifiers, by the number of new classes.
+    or a longer one with a lower, was no better. Its bias is what goes with it plus one offset for all. With
+    ``features`` of photos that show none of the classes, old or new, the best new logit is to lie MARGIN standard
+    deviations under the best old one in the mean. Without, the offset is what that gave for MobileNetV2, by the number
+    of new classes.
 
     Args:
         weight, bias: the old rows, float64 (k, d) and (k,).
