@@ -122,9 +122,7 @@ def inject(
     if kind is None:
         raise InputError(f"{model} is no .tflite, .onnx or safetensors file; give a trained classifier")
     if own and own.manifest.reject is not None:
-        raise InputError(
-            f"{model} rejects images by a class made for its own classes; compile all of them with --reject"
-        )
+        raise InputError(f"{model} has a class that rejects, made for its own; compile all classes with --reject")
     layer = _read_own(own) if own else _read_layer(data, kind, None if given is None else len(given.names))
     names = given or _carried(layer, str(model))
     k = len(layer.rows.weight)
