@@ -16,6 +16,7 @@ COMMANDS = {
     "eval": "accuracy on a folder or tar of photos, one folder a class",
     "inspect": "what is inside a compiled model",
     "verify": "does a compiled model still give its self-test answer",
+    "inject": "add classes to a classifier that was trained elsewhere",
     "merge": "put a head file into a full model",
     "add": "add classes of a head file to a compiled model",
     "remove": "take classes out of a compiled model",

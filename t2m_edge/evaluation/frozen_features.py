@@ -31,6 +31,7 @@ class FrozenBackbone:
 
 BACKBONES = {
     "mobilenet_v1": FrozenBackbone("mobilenet_v1_1.0_224_quant_embedding_extractor.tflite"),
+    "mobilenet_v2": FrozenBackbone("mobilenet_v2_1.0_224_quant.tflite", 6),
     "mobilenet_edgetpu": FrozenBackbone("mobilenet_edgetpu_224_1.0_uint8.tflite", 192),
 }
 
