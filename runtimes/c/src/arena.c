@@ -17,18 +17,17 @@ uint32_t t2m_row_length(uint32_t depth) { return (depth + T2M_BLOCK - 1u) / T2M_
 static uint32_t depth_of(const t2m_operator *op) { return op->kernel_height * op->kernel_width * op->in_channels; }
 
 uint32_t t2m_rows_offset(const t2m_operator *op) {
-  return op->is_int8 ? t2m_align(op->out_channels * (uint32_t)sizeof(t2m_scaling)) : 0u;
+  return op->is_int8 ? t2m_align(op->out_channels * 3u * (uint32_t)sizeof(int32_t)) : 0u;
 }
 
 /* Bytes that an operator needs while it runs. */
 static uint32_t scratch_of(const t2m_operator *op) {
   switch (op->kind) {
     case T2M_CONV:
-      return t2m_rows_offset(op) + T2M_TILE * (op->is_int8 ? 2u * t2m_row_length(depth_of(op)) : 4u * depth_of(op));
+      if (!op->is_int8) return T2M_TILE * 4u * depth_of(op);
+      return t2m_rows_offset(op) + 2u * T2M_TILE * t2m_row_length(depth_of(op));
     case T2M_DEPTHWISE:
       return t2m_rows_offset(op);
-    case T2M_ADD:
-      return op->is_int8 ? 2u * 256u * 4u : 0u;
     default:
       return 0;
   }

@@ -223,7 +223,7 @@ static void run_operator(t2m_model *model, const t2m_operator *op) {
       break;
     case T2M_ADD:
       if (op->is_int8) {
-        t2m_add_int8(op, in8, other8, out8, scratch);
+        t2m_add_int8(model->kernel, op, in8, other8, out8);
       } else {
         t2m_add_float(op, in, other, out);
       }

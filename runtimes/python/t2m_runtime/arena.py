@@ -132,10 +132,10 @@ def _place(tensors: list[_Lifetime]) -> int:
 def _scratch(code: int, depth: int, channels: int, int8: bool) -> int:
     """Bytes that an operator needs while it runs."""
     if code in (_CONV_2D, _FULLY_CONNECTED):
-        return _align(12 * channels) + TILE * 2 * (-(-depth // BLOCK) * BLOCK) if int8 else TILE * 4 * depth
-    if code == _DEPTHWISE_CONV_2D and int8:
-        return _align(12 * channels)
-    return 2 * 256 * 4 if code == _ADD and int8 else 0
+        if not int8:
+            return TILE * 4 * depth
+        return _align(12 * channels) + 2 * TILE * -(-depth // BLOCK) * BLOCK
+    return _align(12 * channels) if code == _DEPTHWISE_CONV_2D and int8 else 0
 
 
 def _frame_bytes(side: int, height: int, width: int) -> int:
