@@ -1,5 +1,7 @@
 #include "arena.h"
 
+#include "frame.h"
+
 /* A tensor while it is being placed: its number in the file, its bytes, and when it is in use. */
 typedef struct lifetime {
   uint32_t tensor, size, first, last, offset;
@@ -123,12 +125,16 @@ t2m_frame_memory t2m_plan_frame(uint32_t side, uint32_t height, uint32_t width) 
   t2m_frame_memory memory;
   memory.taps = 2u * ((side + shorter - 1u) / shorter) + 1u;
   memory.pixels = 0;
-  memory.spans = memory.pixels + t2m_align(4u * side);
-  memory.weights = memory.spans + t2m_align(8u * width);
-  memory.column = memory.weights + t2m_align(4u * width * memory.taps);
+  memory.plane = t2m_align(side) + T2M_BLOCK;
+  memory.spans = memory.pixels + 3u * memory.plane;
+  memory.weights = memory.spans + t2m_align((uint32_t)sizeof(t2m_span) * width);
+  memory.padded = t2m_row_length(memory.taps);
+  memory.column = memory.weights + 2u * 2u * width * memory.padded;
   memory.sums = memory.column + t2m_align(4u * memory.taps);
   memory.tables = memory.sums + t2m_align(12u * width);
-  memory.rows = memory.tables + 5u * 256u * 2u;
+  memory.offsets = memory.tables + 5u * 256u * 2u;
+  memory.line = memory.offsets + t2m_align(3u * 2u * t2m_offsets_of(side));
+  memory.rows = memory.line + t2m_align(side);
   memory.size = memory.rows + t2m_align(memory.taps * 3u * width);
   return memory;
 }

@@ -117,6 +117,40 @@ typedef struct t2m_addition {
   int32_t low;                              /* lowest output */
 } t2m_addition;
 
+/* A row of pixels: planes of red, green and blue, `plane` bytes apart; T2M_BLOCK bytes more than pixels may be read. */
+typedef struct t2m_pixels {
+  uint8_t *data;
+  uint32_t plane;
+} t2m_pixels;
+
+/* One row of a YUV frame: out = (y[luma] + offset) >> 6 for each colour, clamped. Two pixels share each offset. */
+typedef struct t2m_colours {
+  const uint8_t *luma;               /* (count) */
+  const int16_t *y;                  /* (256) 6-bit fixed point; NULL: 64 times the luma */
+  const int16_t *red, *green, *blue; /* ((count + 1) / 2) offsets, 6-bit fixed point */
+  uint32_t count;
+  t2m_pixels out;
+} t2m_colours;
+
+/* The source pixels that one output pixel sees. */
+typedef struct t2m_span {
+  uint32_t first, count;
+} t2m_span;
+
+/* Weights of a resize are fixed point with 22 bits: 32 less 8 of a pixel, less 2 for the sum (Pillow's PRECISION_BITS).
+ * A horizontal one has them in two parts, so that 16-bit products serve: high * 2**11 + low.
+ */
+enum { T2M_WEIGHT_BITS = 22, T2M_LOW_BITS = 11 };
+
+/* One row of a horizontal resize: planes -> `width` RGB pixels. */
+typedef struct t2m_resize {
+  t2m_pixels pixels;
+  const t2m_span *spans;     /* (width) */
+  const int16_t *low, *high; /* (width, taps): zeros after the span's */
+  uint32_t taps, width;      /* taps: a multiple of T2M_BLOCK */
+  uint8_t *row;
+} t2m_resize;
+
 /* One way of computing. All give the same bits. */
 typedef struct t2m_kernel {
   const char *name;
@@ -130,6 +164,9 @@ typedef struct t2m_kernel {
    * and has_lowest. */
   void (*correct)(t2m_product *product, int32_t zero);
   void (*add)(const t2m_addition *addition, const int8_t *a, const int8_t *b, int8_t *out, uint32_t count);
+  void (*colour)(const t2m_colours *row);
+  void (*across)(const t2m_resize *resize);
+  void (*down)(int32_t *sums, const uint8_t *row, int32_t weight, uint32_t count); /* sums += weight * row */
 } t2m_kernel;
 
 /* kernels.c: by name; NULL name: the best one here. NULL where there is none of that name. */

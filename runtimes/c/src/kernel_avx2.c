@@ -165,8 +165,78 @@ static AVX2 void add_avx2(const t2m_addition *addition, const int8_t *a, const i
   t2m_add_reference(addition, a + i, b + i, out + i, count - i);
 }
 
+/* One colour of eight pixels: offsets of four pairs. */
+static inline AVX2 __m128i one_colour(__m128i luma, const int16_t *offsets) {
+  __m128i pairs = _mm_loadl_epi64((const __m128i *)(const void *)offsets);
+  return _mm_srai_epi16(_mm_adds_epi16(luma, _mm_unpacklo_epi16(pairs, pairs)), 6);
+}
+
+static AVX2 void colour_avx2(const t2m_colours *row) {
+  /* Copies: as far as a compiler knows, `out` might change what `row` points at. */
+  const uint8_t *from = row->luma;
+  const int16_t *reds = row->red, *greens = row->green, *blues = row->blue;
+  uint8_t *out = row->out.data, *out_green = out + row->out.plane, *out_blue = out_green + row->out.plane;
+  uint32_t i = 0, eights = row->y ? 0u : row->count & ~7u;
+  for (; i < eights; i += 8) {
+    __m128i luma = _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)(from + i)));
+    luma = _mm_slli_epi16(luma, 6);
+    __m128i red_green = _mm_packus_epi16(one_colour(luma, reds + i / 2), one_colour(luma, greens + i / 2));
+    __m128i blue = one_colour(luma, blues + i / 2);
+    _mm_storel_epi64((__m128i *)(void *)(out + i), red_green);
+    _mm_storel_epi64((__m128i *)(void *)(out_green + i), _mm_srli_si128(red_green, 8));
+    _mm_storel_epi64((__m128i *)(void *)(out_blue + i), _mm_packus_epi16(blue, blue));
+  }
+  t2m_colours rest = {row->luma + i,     row->y,         row->red + i / 2,           row->green + i / 2,
+                      row->blue + i / 2, row->count - i, {out + i, row->out.plane}};
+  t2m_colour_reference(&rest);
+}
+
+/* Products of 16 pixels of a plane with their weights, in eight sums. */
+static inline AVX2 __m256i weigh(const uint8_t *from, const int16_t *low, const int16_t *high) {
+  __m256i values = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)from));
+  __m256i lows = _mm256_madd_epi16(values, _mm256_loadu_si256((const __m256i *)(const void *)low));
+  __m256i highs = _mm256_madd_epi16(values, _mm256_loadu_si256((const __m256i *)(const void *)high));
+  return _mm256_add_epi32(lows, _mm256_slli_epi32(highs, T2M_LOW_BITS));
+}
+
+static AVX2 void across_avx2(const t2m_resize *resize) {
+  const int16_t *low = resize->low, *high = resize->high;
+  const uint32_t plane = resize->pixels.plane;
+  uint8_t *out = resize->row;
+  for (uint32_t x = 0; x < resize->width; x++, low += resize->taps, high += resize->taps, out += 3) {
+    const uint8_t *from = resize->pixels.data + resize->spans[x].first;
+    __m256i red = weigh(from, low, high), green = weigh(from + plane, low, high);
+    __m256i blue = weigh(from + 2u * plane, low, high);
+    for (uint32_t i = T2M_BLOCK; i < resize->spans[x].count; i += T2M_BLOCK) {
+      red = _mm256_add_epi32(red, weigh(from + i, low + i, high + i));
+      green = _mm256_add_epi32(green, weigh(from + plane + i, low + i, high + i));
+      blue = _mm256_add_epi32(blue, weigh(from + 2u * plane + i, low + i, high + i));
+    }
+    __m256i all = _mm256_hadd_epi32(_mm256_hadd_epi32(red, green), _mm256_hadd_epi32(blue, blue));
+    __m128i sums = _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+    sums = _mm_srai_epi32(_mm_add_epi32(sums, _mm_set1_epi32(1 << (T2M_WEIGHT_BITS - 1))), T2M_WEIGHT_BITS);
+    sums = _mm_packs_epi32(sums, sums);
+    uint32_t colours = (uint32_t)_mm_cvtsi128_si32(_mm_packus_epi16(sums, sums));
+    out[0] = (uint8_t)colours;
+    out[1] = (uint8_t)(colours >> 8);
+    out[2] = (uint8_t)(colours >> 16);
+  }
+}
+
+static AVX2 void down_avx2(int32_t *sums, const uint8_t *row, int32_t weight, uint32_t count) {
+  uint32_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    __m256i *at = (__m256i *)(void *)(sums + i);
+    __m256i eight = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(row + i)));
+    eight = _mm256_mullo_epi32(eight, _mm256_set1_epi32(weight));
+    _mm256_storeu_si256(at, _mm256_add_epi32(_mm256_loadu_si256(at), eight));
+  }
+  t2m_down_reference(sums + i, row + i, weight, count - i);
+}
+
 const t2m_kernel *t2m_kernel_avx2(void) {
-  static const t2m_kernel kernel = {"avx2", 2, copy_avx2, pad_avx2, product_avx2, NULL, add_avx2};
+  static const t2m_kernel kernel = {
+      "avx2", 2, copy_avx2, pad_avx2, product_avx2, NULL, add_avx2, colour_avx2, across_avx2, down_avx2};
   return has_avx2() ? &kernel : NULL;
 }
 

@@ -161,7 +161,7 @@ INLINE void multiply_last(how way, uint32_t pixels, partial sums[FILTERS], const
   sums[3] = multiply_block(way, pixels, sums[3], vandq_s8(vld1q_s8(filters[3]), keep), x);
 }
 
-/* pixels: 1, or T2M_TILE for all other counts. */
+/* pixels: T2M_TILE, or 1 where there is one only and that is worth the code. */
 INLINE void product(how way, uint32_t pixels, const t2m_product *p) {
   const uint32_t depth = p->depth, rest = depth % T2M_BLOCK, pairs = depth / 32u;
   const bool one_more = depth % 32u >= T2M_BLOCK;
@@ -220,11 +220,7 @@ static void product_dot(const t2m_product *p) {
 
 static void product_pairs(const t2m_product *p) {
   if (!p->has_lowest) {
-    if (p->pixels == 1) {
-      product(PAIRS, 1, p);
-    } else {
-      product(PAIRS, T2M_TILE, p);
-    }
+    product(PAIRS, T2M_TILE, p);
     return;
   }
   for (uint32_t c = 0; c < p->channels; c++) {
@@ -316,8 +312,79 @@ static void add_neon(const t2m_addition *addition, const int8_t *a, const int8_t
   t2m_add_reference(addition, a + i, b + i, out + i, count - i);
 }
 
+/* One colour of eight pixels: offsets of four pairs. */
+INLINE uint8x8_t one_colour(int16x8_t luma, const int16_t *offsets) {
+  int16x4_t pairs = vld1_s16(offsets);
+  return vqshrun_n_s16(vqaddq_s16(luma, vcombine_s16(vzip1_s16(pairs, pairs), vzip2_s16(pairs, pairs))), 6);
+}
+
+static void colour_neon(const t2m_colours *row) {
+  /* Copies: as far as a compiler knows, `out` might change what `row` points at. */
+  const uint8_t *from = row->luma;
+  const int16_t *red = row->red, *green = row->green, *blue = row->blue;
+  uint8_t *out = row->out.data, *out_green = out + row->out.plane, *out_blue = out_green + row->out.plane;
+  uint32_t i = 0, eights = row->y ? 0u : row->count & ~7u;
+  for (; i < eights; i += 8) {
+    int16x8_t luma = vreinterpretq_s16_u16(vshll_n_u8(vld1_u8(from + i), 6));
+    vst1_u8(out + i, one_colour(luma, red + i / 2));
+    vst1_u8(out_green + i, one_colour(luma, green + i / 2));
+    vst1_u8(out_blue + i, one_colour(luma, blue + i / 2));
+  }
+  t2m_colours rest = {row->luma + i,     row->y,         row->red + i / 2,           row->green + i / 2,
+                      row->blue + i / 2, row->count - i, {out + i, row->out.plane}};
+  t2m_colour_reference(&rest);
+}
+
+/* Products of 8 pixels of a plane with the two parts of their weights, added to four sums each. */
+INLINE void weigh(const uint8_t *from, int16x8_t low, int16x8_t high, int32x4_t *lows, int32x4_t *highs) {
+  int16x8_t values = vreinterpretq_s16_u16(vmovl_u8(vld1_u8(from)));
+  *lows = vmlal_high_s16(vmlal_s16(*lows, vget_low_s16(values), vget_low_s16(low)), values, low);
+  *highs = vmlal_high_s16(vmlal_s16(*highs, vget_low_s16(values), vget_low_s16(high)), values, high);
+}
+
+static void across_neon(const t2m_resize *resize) {
+  const int16_t *low = resize->low, *high = resize->high;
+  const t2m_span *span = resize->spans, *end = span + resize->width;
+  const uint8_t *pixels = resize->pixels.data;
+  const uint32_t taps = resize->taps, plane = resize->pixels.plane;
+  uint8_t *out = resize->row;
+  for (; span < end; span++, low += taps, high += taps, out += 3) {
+    const uint8_t *from = pixels + span->first;
+    int32x4_t red = vdupq_n_s32(0), green = red, blue = red, red_high = red, green_high = red, blue_high = red;
+    for (uint32_t i = 0; i < span->count; i += 8) {
+      int16x8_t l = vld1q_s16(low + i), h = vld1q_s16(high + i);
+      weigh(from + i, l, h, &red, &red_high);
+      weigh(from + plane + i, l, h, &green, &green_high);
+      weigh(from + 2u * plane + i, l, h, &blue, &blue_high);
+    }
+    red = vaddq_s32(red, vshlq_n_s32(red_high, T2M_LOW_BITS));
+    green = vaddq_s32(green, vshlq_n_s32(green_high, T2M_LOW_BITS));
+    blue = vaddq_s32(blue, vshlq_n_s32(blue_high, T2M_LOW_BITS));
+    int32x4_t sums = vrshrq_n_s32(across(red, green, blue, blue), T2M_WEIGHT_BITS);
+    uint16x4_t words = vqmovun_s32(sums);
+    uint32_t colours = vget_lane_u32(vreinterpret_u32_u8(vqmovn_u16(vcombine_u16(words, words))), 0);
+    out[0] = (uint8_t)colours;
+    out[1] = (uint8_t)(colours >> 8);
+    out[2] = (uint8_t)(colours >> 16);
+  }
+}
+
+static void down_neon(int32_t *sums, const uint8_t *row, int32_t weight, uint32_t count) {
+  uint32_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    uint16x8_t eight = vmovl_u8(vld1_u8(row + i));
+    int32x4_t low = vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(eight)));
+    int32x4_t high = vreinterpretq_s32_u32(vmovl_high_u16(eight));
+    vst1q_s32(sums + i, vmlaq_n_s32(vld1q_s32(sums + i), low, weight));
+    vst1q_s32(sums + i + 4, vmlaq_n_s32(vld1q_s32(sums + i + 4), high, weight));
+  }
+  t2m_down_reference(sums + i, row + i, weight, count - i);
+}
+
 const t2m_kernel *t2m_kernel_neon(void) {
-  static const t2m_kernel kernel = {"neon", 1, copy_neon, pad_neon, product_pairs, correct_pairs, add_neon};
+  static const t2m_kernel kernel = {
+      "neon",   1,           copy_neon,   pad_neon, product_pairs, correct_pairs,
+      add_neon, colour_neon, across_neon, down_neon};
   return &kernel;
 }
 
@@ -335,7 +402,9 @@ static bool has_dot(void) {
 }
 
 const t2m_kernel *t2m_kernel_dotprod(void) {
-  static const t2m_kernel kernel = {"neon-dotprod", 1, copy_neon, pad_neon, product_dot, correct_dot, add_neon};
+  static const t2m_kernel kernel = {
+      "neon-dotprod", 1,           copy_neon,   pad_neon, product_dot, correct_dot,
+      add_neon,       colour_neon, across_neon, down_neon};
   return has_dot() ? &kernel : NULL;
 }
 

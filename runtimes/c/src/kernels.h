@@ -16,6 +16,11 @@ int8_t t2m_finish(const t2m_product *product, uint32_t channel, int32_t sum);
 /* ADD in plain C, for kernels without their own and for what their blocks leave over. */
 void t2m_add_reference(const t2m_addition *addition, const int8_t *a, const int8_t *b, int8_t *out, uint32_t count);
 
+/* The steps of a preparation in plain C. */
+void t2m_colour_reference(const t2m_colours *row);
+void t2m_across_reference(const t2m_resize *resize);
+void t2m_down_reference(int32_t *sums, const uint8_t *row, int32_t weight, uint32_t count);
+
 /* Filters are read T2M_BLOCK weights at a time. Where their depth is no multiple of it, the last block is the one that
  * ends with the last weight: it overlaps the block before, and of its lanes only those count that this mask keeps (all
  * bits 1; the others 0). rest: depth % T2M_BLOCK. So a kernel never leaves a filter.

@@ -141,9 +141,11 @@ def _scratch(code: int, depth: int, channels: int, int8: bool) -> int:
 def _frame_bytes(side: int, height: int, width: int) -> int:
     """Bytes that preparing a frame of a given longest side takes."""
     taps = 2 * -(-side // min(height, width)) + 1
-    pixels, spans, weights = _align(4 * side), _align(8 * width), _align(4 * width * taps)
+    padded = -(-taps // BLOCK) * BLOCK
+    pixels, spans, weights = 3 * (_align(side) + BLOCK), _align(8 * width), 4 * width * padded
     column, sums, tables, rows = _align(4 * taps), _align(12 * width), 5 * 256 * 2, _align(taps * 3 * width)
-    return pixels + spans + weights + column + sums + tables + rows
+    offsets, line = _align(6 * (side // 2 + 8)), _align(side)
+    return pixels + spans + weights + column + sums + tables + offsets + line + rows
 
 
 def _align(size: int) -> int:
