@@ -43,6 +43,10 @@ const char *t2m_status_text(t2m_status status) {
       return "there are no scores yet; call t2m_run first";
     case T2M_ERROR_NOT_FINITE:
       return "the model gave scores that are not finite numbers; compile it again";
+    case T2M_ERROR_PRECISION:
+      return "the model is fp16 or int8-dynamic, and the core runs int8 and fp32; compile it with one of those";
+    case T2M_ERROR_ENGINE:
+      return "the engine failed; its message says more";
     case T2M_STATUS_COUNT:
       break;
   }
