@@ -1,0 +1,339 @@
+"""Suites: named sets of measurements. A suite is a YAML file, ours in ``suites/`` or a user's own.
+
+    suite: mine
+    about: one line
+    seconds: 5                   # steady state of each run; --seconds overrides it
+    runs:
+      - task: animals.txt        # a descriptions file beside this one; it is compiled in every combination of
+        precisions: [int8, fp32]
+        targets: [tflite, onnx]
+        engines: [litert, onnxruntime, core]     # those that do not run a target are left out
+        threads: [1, 2]
+      - models: [other.tflite, data/backbones/*.tflite]    # data/ is the folder of --data
+
+A run may also have ``classes: [2, 10, 100]`` instead of ``task`` (generated tasks of that many classes), ``compile: 5``
+(time that many compilations in new processes), ``converter: 3`` (the same for litert-torch and ai-edge-quantizer),
+``photos: data/photos`` with ``inside: test`` (accuracy on an image folder or tar), ``profile: true``, ``head: true``
+(time the swap of a head for the same task).
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from t2m_bench.devices import Device
+from t2m_bench.results import Result
+from t2m_bench.run import KINDS, Photos, Plan, Progress, run_plan
+from t2m_runtime.errors import InputError, WorkError
+
+FOLDER = Path(__file__).parent / "suites"
+MAX_BYTES = 100_000
+MAX_COMPILES, MAX_CLASSES, MAX_JOBS = 100, 10_000, 1000
+PRECISIONS = ("int8", "fp32", "fp16", "int8-dynamic")
+TARGETS = ("tflite", "onnx")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One item of a suite's ``runs``; the module's text says what each is. Exactly one of task, classes, models."""
+
+    task: str | None = None
+    classes: tuple[int, ...] = ()
+    models: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ("int8",)
+    targets: tuple[str, ...] = ("tflite",)
+    engines: tuple[str | None, ...] = (None,)
+    threads: tuple[int, ...] = (1,)
+    compile: int = 0
+    converter: int = 0
+    photos: str | None = None
+    inside: str | None = None
+    profile: bool = False
+    head: bool = False
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite's file, checked. folder: what its paths are relative to."""
+
+    suite: str
+    about: str
+    seconds: float
+    runs: tuple[Entry, ...]
+    folder: Path
+
+
+def names() -> list[str]:
+    """The suites that come with t2m-edge."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def read_suite(name: str) -> Suite:
+    """A suite by its name, or by the path of a YAML file.
+
+    Raises:
+        InputError: one line: no such suite, no YAML, an unknown key or a value out of range, and what may be there.
+    """
+    path = FOLDER / f"{name}.yaml" if name in names() else Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        raise InputError(f"there is no suite {name!r}; give one of {', '.join(names())}, or a .yaml file of your own")
+    try:
+        data = path.read_bytes()
+        if len(data) > MAX_BYTES:
+            raise InputError(f"{path} has {len(data):,} bytes; a suite has at most {MAX_BYTES:,}")
+        content = yaml.safe_load(data)
+    except OSError as error:
+        raise InputError(f"cannot read the suite {path} ({error.strerror}); check the path") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not YAML ({' '.join(str(error).split())[:200]})") from None
+    try:
+        return _suite(content, path)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _suite(content: Any, path: Path) -> Suite:
+    _keys(content, "the suite", ("suite", "about", "seconds", "runs"))
+    runs = content.get("runs")
+    if not isinstance(runs, list) or not runs:
+        raise InputError("runs is missing; give a list with a task or models in each item")
+    seconds = content.get("seconds", 10.0)
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0.05 <= seconds <= 3600:
+        raise InputError(f"seconds is {seconds!r}; give 0.05 to 3600")
+    entries = tuple(_entry(item, f"runs, item {number}") for number, item in enumerate(runs, start=1))
+    return Suite(
+        str(content.get("suite", path.stem)), str(content.get("about", "")), float(seconds), entries, path.parent
+    )
+
+
+def _entry(item: Any, where: str) -> Entry:
+    known = tuple(Entry.__dataclass_fields__)
+    _keys(item, where, known)
+    if sum(key in item for key in ("task", "classes", "models")) != 1:
+        raise InputError(f"{where}: give one of task, classes and models")
+    texts = {"precisions": PRECISIONS, "targets": TARGETS, "engines": tuple(KINDS), "models": None}
+    limits = {"classes": (2, MAX_CLASSES), "threads": (1, 256)}
+    found: dict[str, Any] = {}
+    for key, value in item.items():
+        if key in texts or key in limits:
+            values = value if isinstance(value, list) else [value]
+            if not values or len(values) > MAX_JOBS:
+                raise InputError(f"{where}: {key} is empty or too long; give a list")
+            for v in values:
+                _one(v, f"{where}: {key}", texts.get(key), limits.get(key))
+            found[key] = tuple(values)
+        elif key in ("compile", "converter"):
+            _one(value, f"{where}: {key}", None, (0, MAX_COMPILES))
+            found[key] = value
+        elif key in ("profile", "head"):
+            if not isinstance(value, bool):
+                raise InputError(f"{where}: {key} is {value!r}; write true or false")
+            found[key] = value
+        else:
+            _one(value, f"{where}: {key}", None, None)
+            found[key] = value
+    return Entry(**found)
+
+
+def _keys(value: Any, where: str, known: tuple[str, ...]) -> None:
+    if not isinstance(value, dict):
+        raise InputError(f"{where} is {_short(value)}; write keys such as {', '.join(known[:3])}")
+    for key in value:
+        if key not in known:
+            near = difflib.get_close_matches(str(key)[:60], known, n=1)
+            raise InputError(
+                f"{where} has the key {_short(key)}; write {near[0] if near else 'one of ' + ', '.join(known)}"
+            )
+
+
+def _one(value: Any, where: str, allowed: tuple[str, ...] | None, limits: tuple[int, int] | None) -> None:
+    if limits is not None:
+        if isinstance(value, bool) or not isinstance(value, int) or not limits[0] <= value <= limits[1]:
+            raise InputError(f"{where} is {_short(value)}; give whole numbers from {limits[0]} to {limits[1]}")
+    elif not isinstance(value, str) or not value or "\0" in value:
+        raise InputError(f"{where} is {_short(value)}; write text")
+    elif allowed is not None and value not in allowed:
+        raise InputError(f"{where} is {_short(value)}; write one of {', '.join(allowed)}")
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:60]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line adds to a suite: seconds overrides the suite's, data is the folder of paths in data/."""
+
+    seconds: float | None = None
+    cooldown: float | None = None
+    data: Path | None = None
+    photos: Callable[[Path, str | None], Photos] | None = None
+
+
+def run_suite(
+    suite: Suite, device: Device, options: Options, progress: Callable[[Progress], None] = lambda _: None
+) -> Iterator[Result]:
+    """Results in the suite's order. Everything that is missing is found before the first measurement.
+
+    Raises:
+        InputError: a file is missing, or as run_plan.
+        WorkError: t2m-edge compile failed.
+    """
+    found = [(entry, _paths(entry, suite, options.data)) for entry in suite.runs]
+    seconds = options.seconds or suite.seconds
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (entry, paths) in enumerate(found):
+            here = Path(folder) / str(number)
+            here.mkdir()
+            photos = None
+            if entry.photos and options.photos:
+                photos = options.photos(_path(entry.photos, suite.folder, options.data), entry.inside)
+            for models, head, costs in _models(entry, paths, here, progress):
+                plan = Plan(
+                    models=models, engines=entry.engines, threads=entry.threads, seconds=seconds,
+                    cooldown=options.cooldown, head=head, profile=entry.profile, photos=photos,
+                    photos_name=entry.photos or "", suite=suite.suite,
+                )  # fmt: skip
+                for result in run_plan(_fitting(plan), device, progress):
+                    yield replace(result, compile=costs.get(result.name))
+
+
+def _fitting(plan: Plan) -> Plan:
+    """Without the models that none of the engines runs: a suite lists engines for several kinds."""
+    kinds = {KINDS.get(engine) for engine in plan.engines if engine}
+    models = tuple(m for m in plan.models if None in plan.engines or m.suffix[1:] in kinds)
+    return replace(plan, models=models or plan.models)
+
+
+def _paths(entry: Entry, suite: Suite, data: Path | None) -> list[Path]:
+    """The files that an entry names, which must be there."""
+    if entry.photos:
+        _path(entry.photos, suite.folder, data)
+    if entry.task:
+        return [_path(entry.task, suite.folder, data)]
+    found = []
+    for name in entry.models:
+        path = _path(name, suite.folder, data, glob=True)
+        matches = sorted(path.parent.glob(path.name)) if any(c in path.name for c in "*?[") else [path]
+        if not matches:
+            raise InputError(f"{path}: no file matches; check the suite's models and --data")
+        found += matches
+    return found
+
+
+def _path(name: str, folder: Path, data: Path | None, glob: bool = False) -> Path:
+    if name.startswith("data/"):
+        if data is None:
+            raise InputError(f"the suite needs {name}: give the folder that has {name[5:]} with --data FOLDER")
+        path = data / name[5:]
+    else:
+        path = folder / name
+    if not glob and not path.exists():
+        raise InputError(f"{path}: there is no such file; the suite needs it")
+    return path
+
+
+Made = tuple[tuple[Path, ...], "Path | None", dict[str, dict[str, Any]]]
+
+
+def _models(entry: Entry, paths: list[Path], folder: Path, progress: Callable[[Progress], None]) -> Iterator[Made]:
+    """(models, a head file or None, model's name -> what making it cost): what an entry measures, made if need be."""
+    if entry.models:
+        yield tuple(paths), None, {}
+        return
+    tasks = [(path.stem, path) for path in paths]
+    for count in entry.classes:
+        path = folder / f"{count} classes.txt"
+        path.write_text("".join(f"{line}\n" for line in generated_classes(count)), "utf-8")
+        tasks.append((f"{count}-classes", path))
+    for name, task in tasks:
+        models, costs = [], {}
+        for precision, target in itertools.product(entry.precisions, entry.targets):
+            model = folder / f"{name}.{precision}.{target}"
+            progress(Progress(0, 1, f"compiling {model.name}", 1.0 + entry.compile))
+            costs[model.name] = compile_costs(task, model, precision, entry.compile)
+            models.append(model)
+        head = None
+        if entry.head:
+            head = folder / f"{name}.t2mh"
+            compile_costs(task, head, entry.precisions[0], 0)
+        yield tuple(models), head, {k: v for k, v in costs.items() if v}
+        if entry.converter:
+            from t2m_bench.converter import convert
+
+            model = folder / f"{name}.litert-torch.tflite"
+            progress(Progress(0, 1, f"converting {model.name}", 15.0 * entry.converter))
+            yield (model,), None, {model.name: convert(model, entry.converter)}
+
+
+def compile_costs(task: Path, model: Path, precision: str, processes: int) -> dict[str, Any] | None:
+    """Makes a model with t2m-edge compile; what new processes of that take, after one to warm the disk, if any.
+
+    Raises:
+        WorkError: it failed; the message is its own.
+    """
+    command = [sys.executable, "-m", "t2m_edge.cli", "compile", str(task), "-o", str(model), "--precision", precision]
+    if model.suffix == ".t2mh":
+        command[5:5] = ["--target", "head"]
+    first = subprocess.run(command, capture_output=True, text=True)
+    if first.returncode:
+        said = (first.stderr.strip().splitlines() or ["it said nothing"])[-1].removeprefix("error: ")
+        raise WorkError(f"t2m-edge compile of {task.name} failed: {said}")
+    if not processes:
+        return None
+    runs = [process([*command, "--overwrite"]) for _ in range(processes)]
+    return {"command": f"t2m-edge compile --precision {precision}", **summary_of(runs)}
+
+
+def summary_of(runs: list[tuple[float, float]]) -> dict[str, float]:
+    """Of (seconds, peak MB) of several processes."""
+    seconds = [s for s, _ in runs]
+    return {
+        "processes": len(runs),
+        "median_s": statistics.median(seconds),
+        "min_s": min(seconds),
+        "peak_mb": max(m for _, m in runs),
+    }
+
+
+def process(command: list[str]) -> tuple[float, float]:
+    """Wall seconds and peak resident memory in MB of one new process.
+
+    Raises:
+        WorkError: it failed.
+    """
+    began = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)  # already waited for
+    if status:
+        raise WorkError(f"{' '.join(command[:5])} failed with status {child.returncode}")
+    return time.perf_counter() - began, usage.ru_maxrss / 1024
+
+
+def generated_classes(count: int) -> list[str]:
+    """Lines of a descriptions file for up to MAX_CLASSES classes: things of a colour, shape and place."""
+    colours = ["red", "green", "blue", "yellow", "black", "white", "brown", "orange", "grey", "pink"]
+    things = ["apple", "bird", "boat", "bottle", "bus", "cat", "chair", "cup", "dog", "fish",
+              "flower", "horse", "house", "lamp", "leaf", "lemon", "pepper", "shoe", "table", "tree"]  # fmt: skip
+    shapes = ["small", "large", "round", "long", "flat"]
+    places = ["on a table", "in a garden", "on a shelf", "in the snow", "by the sea",
+              "on grass", "in a box", "on a street", "in a kitchen", "in the rain"]  # fmt: skip
+    combinations = itertools.product(places, shapes, colours, things)
+    return [
+        f"{shape} {colour} {thing} {place}: a {shape} {colour} {thing} {place}"
+        for place, shape, colour, thing in itertools.islice(combinations, count)
+    ]
