@@ -118,6 +118,11 @@ def _jobs(plan: Plan, known: dict[Path, Facts]) -> list[tuple[Path, Request]]:
             )
         if (plan.head or plan.photos) and not known[model].ours:
             raise InputError(f"{model.name} was not made by t2m-edge: it has no labels and no head to swap")
+        other = known[plan.baseline].kind if plan.baseline else kind
+        if other != kind and None not in fitting:
+            raise InputError(
+                f"the baseline is a .{other} and {model.name} a .{kind}: leave --engine out, or compare alike"
+            )
         models = (str(model), str(plan.baseline)) if plan.baseline else (str(model),)
         head = str(plan.head) if plan.head else None
         jobs += [

@@ -21,9 +21,9 @@ from t2m_runtime.errors import InputError, WorkError
 
 HERE = Path(__file__).parent
 FLAGS = (
-    "-std=c11 -O2 -ffp-contract=off -static -nostdlib -ffreestanding -fno-stack-protector -fno-sanitize=undefined "
-    "-fno-pic -s"
-).split()
+    "-std=c11", "-O2", "-ffp-contract=off", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector",
+    "-fno-sanitize=undefined", "-fno-pic", "-s",
+)  # fmt: skip
 MAX_BYTES = 150_000
 
 
