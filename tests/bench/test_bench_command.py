@@ -10,23 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import t2m_edge
 from t2m_edge.cli.main import run
-
-TASK = Path(__file__).resolve().parents[2] / "examples" / "grocery.txt"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "grocery.tflite"
-    t2m_edge.compile(TASK, path)
-    return path
-
-
-@pytest.fixture(autouse=True)
-def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("T2M_BENCH_DB", str(tmp_path / "bench.sqlite"))
-    return tmp_path / "bench.sqlite"
 
 
 def bench(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str, str]:
