@@ -71,7 +71,7 @@ def board_program(architecture: str) -> Path:
 
     Raises:
         InputError: no compiler for the architecture.
-        WorkError: the compiler failed.
+        WorkError: the compiler failed, or the program is too large.
     """
     command = _compiler(architecture)
     core = core_folder()
@@ -82,24 +82,26 @@ def board_program(architecture: str) -> Path:
         digest.update(path.read_bytes())
     target = cache_folder() / f"board-{architecture}-{digest.hexdigest()[:16]}"
     if not target.is_file():
-        build([*command, *FLAGS], sources, core, target)
+        compile_aside([*command, *FLAGS, f"-I{core / 'include'}", *map(str, sources), "-lgcc"], target)
+        if target.stat().st_size > MAX_BYTES:
+            raise WorkError(f"the board program has {target.stat().st_size:,} bytes, over {MAX_BYTES:,}")
     return target
 
 
-def build(command: list[str], sources: list[Path], core: Path, target: Path) -> None:
-    """Compiles aside, then renames."""
+def compile_aside(command: list[str], target: Path) -> None:
+    """Runs a compiler that writes aside, then renames.
+
+    Raises:
+        WorkError: it failed.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        made = Path(folder) / "board"
-        words = [*command, f"-I{core / 'include'}", *map(str, sources), "-lgcc", "-o", str(made)]
-        if "ziglang" not in command:
-            words += ["-no-pie", "-fno-tree-loop-distribute-patterns"]
-        environment = {"ZIG_GLOBAL_CACHE_DIR": str(target.parent / "zig"), **os.environ}
-        done = subprocess.run(words, capture_output=True, text=True, env=environment)
+        made = Path(folder) / "made"
+        environment = {"ZIG_GLOBAL_CACHE_DIR": str(cache_folder() / "zig"), **os.environ}
+        done = subprocess.run([*command, "-o", str(made)], capture_output=True, text=True, env=environment)
         if done.returncode:
-            raise WorkError(f"the board program does not compile ({' '.join(command[:4])}): {done.stderr[-400:]}")
-        if made.stat().st_size > MAX_BYTES:
-            raise WorkError(f"the board program has {made.stat().st_size:,} bytes, over {MAX_BYTES:,}")
+            said = " ".join(done.stderr[-400:].split())
+            raise WorkError(f"{target.name} does not compile with {' '.join(command[:3])}: {said}")
         os.replace(made, target)
 
 
@@ -113,10 +115,24 @@ def _compiler(architecture: str) -> list[str]:
     chosen = ARCHITECTURES[architecture]
     if importlib.util.find_spec("ziglang"):
         return [sys.executable, "-m", "ziglang", "cc", *chosen.zig]
-    gcc, *flags = chosen.gcc
+    gcc, *flags = (*chosen.gcc, "-no-pie", "-fno-tree-loop-distribute-patterns")
     for name in ("gcc",) * (architecture == platform.machine()) + (gcc,):
         if shutil.which(name):
             return [name, *flags]
     raise InputError(
         f'measuring on {architecture} boards needs a C compiler once: pip install "t2m-edge[board]", or {gcc}'
     )
+
+
+def host_compiler() -> list[str]:
+    """A C compiler for this machine.
+
+    Raises:
+        InputError: there is none.
+    """
+    if importlib.util.find_spec("ziglang"):
+        return [sys.executable, "-m", "ziglang", "cc"]
+    for name in ("gcc", "clang", "cc"):
+        if shutil.which(name):
+            return [name]
+    raise InputError('this needs a C compiler once: pip install "t2m-edge[board]", or gcc')
