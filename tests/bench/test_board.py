@@ -91,6 +91,8 @@ def test_what_a_board_cannot_do_is_said_before_it_starts(board: Board, model: Pa
             "does not start",
         ),
         ("cat >/dev/null; exit 137", "killed"),
+        ("cat >/dev/null", "was lost"),
+        ("cat >/dev/null; echo '[{'", "was lost"),
         ("cat >/dev/null; echo 'model0.tflite: larger than the free memory' >&2; exit 2", "free memory"),
         ("echo 'ssh: connect to host h port 22: Connection refused' >&2; exit 255", "Connection refused"),
     ],
@@ -159,6 +161,18 @@ def test_a_lost_connection_is_one_line_and_nothing_stays(sshd, cache, model: Pat
         device.measure(request)
     thread.join()
     assert not [name for name in set(os.listdir("/tmp")) - before if name.startswith("t2m-edge")]
+
+
+@pytest.mark.slow
+def test_a_phone_over_adb(cache, model: Path, head: Path, capsys) -> None:
+    """Any device that `adb devices` lists, named by T2M_ADB_SERIAL; Debian trixie's adbd in a chroot will do."""
+    serial = os.environ.get("T2M_ADB_SERIAL")
+    if not serial or not shutil.which("adb"):
+        pytest.skip("no T2M_ADB_SERIAL, or no adb")
+    arguments = ["bench", str(model), "--device", f"adb:{serial}", "--seconds", "1", "--head", str(head), "--json"]
+    assert run(arguments) == 0
+    (found,) = json.loads(capsys.readouterr().out)["results"]
+    assert found["runs"]["count"] > 5 and found["swap"]
 
 
 def test_a_host_that_is_not_there_is_one_line(model: Path, capsys, monkeypatch) -> None:

@@ -150,7 +150,8 @@ class Board:
         done = self._transport.run(FACTS.format(files=files))
         lines = done.stdout.split("\n", 3)
         if done.returncode or len(lines) < 4:
-            raise InputError(f"{self.name}: its shell failed ({_last_line(done.stderr) or 'no output'})")
+            said = _last_line(done.stderr) or "it said nothing; is it still connected?"
+            raise InputError(f"{self.name}: its shell failed ({said})")
         parts = re.split(r"^=== /(.*)\n", lines[3], flags=re.MULTILINE)
         found = dict(zip(parts[1::2], parts[2::2]))
         return machine_from(found, lines[2].strip(), lines[1].strip(), lines[0].strip()), state_from(found)
@@ -186,7 +187,10 @@ class Board:
         removed = [f'remove="$d/{name}"' for name in files]
         run = " ".join(["./board", *map(shlex.quote, words), *removed, 'remove="$d"'])
         done = self._send(files, run, seconds)
-        return json.loads(done.stdout.splitlines()[-1])
+        try:
+            return json.loads(done.stdout)
+        except ValueError:
+            raise InputError(f"{self.name} was lost while it measured; check the device and the cable") from None
 
     def _send(self, files: dict[str, bytes], run: str, seconds: float) -> subprocess.CompletedProcess:
         script = UNPACKED.format(no_folder=NO_FOLDER, no_unpack=NO_UNPACK, run=run)
