@@ -36,7 +36,7 @@ import yaml
 
 from t2m_bench.devices import Device
 from t2m_bench.results import Result
-from t2m_bench.run import KINDS, Photos, Plan, Progress, run_plan
+from t2m_bench.run import KINDS, SLOW_START, Photos, Plan, Progress, run_plan
 from t2m_runtime.errors import InputError, WorkError
 
 FOLDER = Path(__file__).parent / "suites"
@@ -194,6 +194,7 @@ def run_suite(
     """
     found = [(entry, _paths(entry, suite, options.data)) for entry in suite.runs]
     seconds = options.seconds or suite.seconds
+    progress = _of_all(progress, [_steps(entry, paths, seconds) for entry, paths in found])
     with tempfile.TemporaryDirectory() as folder:
         for number, (entry, paths) in enumerate(found):
             here = Path(folder) / str(number)
@@ -209,6 +210,36 @@ def run_suite(
                 )  # fmt: skip
                 for result in run_plan(_fitting(plan), device, progress):
                     yield replace(result, compile=costs.get(result.name))
+
+
+COMPILE_SECONDS = 0.6
+CONVERT_SECONDS = 15.0
+
+
+def _steps(entry: Entry, paths: list[Path], seconds: float) -> list[float]:
+    """About how long each thing takes that is announced while an entry is measured, in seconds."""
+    if entry.models:
+        return [seconds + SLOW_START] * (len(paths) * len(entry.threads))
+    steps: list[float] = []
+    for _ in entry.classes or paths:
+        steps += [COMPILE_SECONDS * (2 + entry.compile)] * (len(entry.precisions) * len(entry.targets))
+        engines = sum(sum(e is None or KINDS[e] == t for e in entry.engines) for t in entry.targets)
+        steps += [seconds + SLOW_START] * (len(entry.precisions) * engines * len(entry.threads))
+        if entry.converter:
+            steps += [CONVERT_SECONDS * (1 + entry.converter)] + [seconds + SLOW_START] * len(entry.threads)
+    return steps
+
+
+def _of_all(progress: Callable[[Progress], None], entries: list[list[float]]) -> Callable[[Progress], None]:
+    """Progress of one plan after the other -> progress of the whole suite."""
+    steps = [seconds for entry in entries for seconds in entry]
+    done = itertools.count()
+
+    def show(step: Progress) -> None:
+        number = min(next(done), len(steps) - 1)
+        progress(Progress(number, len(steps), step.what, sum(steps[number:])))
+
+    return show
 
 
 def _fitting(plan: Plan) -> Plan:
@@ -264,7 +295,7 @@ def _models(entry: Entry, paths: list[Path], folder: Path, progress: Callable[[P
         for precision, target in itertools.product(entry.precisions, entry.targets):
             model = folder / f"{name}.{precision}.{target}"
             progress(Progress(0, 1, f"compiling {model.name}", 1.0 + entry.compile))
-            costs[model.name] = compile_costs(task, model, precision, entry.compile)
+            costs[model.name] = compile_costs(task, model, precision, entry.compile, 0.0 if entry.classes else None)
             models.append(model)
         head = None
         if entry.head:
@@ -279,8 +310,12 @@ def _models(entry: Entry, paths: list[Path], folder: Path, progress: Callable[[P
             yield (model,), None, {model.name: convert(model, entry.converter)}
 
 
-def compile_costs(task: Path, model: Path, precision: str, processes: int) -> dict[str, Any] | None:
+def compile_costs(
+    task: Path, model: Path, precision: str, processes: int, min_agreement: float | None = None
+) -> dict[str, Any] | None:
     """Makes a model with t2m-edge compile; what new processes of that take, after one to warm the disk, if any.
+
+    min_agreement: as of compile; generated classes are alike, and their accuracy is not what is measured.
 
     Raises:
         WorkError: it failed; the message is its own.
@@ -288,6 +323,8 @@ def compile_costs(task: Path, model: Path, precision: str, processes: int) -> di
     command = [sys.executable, "-m", "t2m_edge.cli", "compile", str(task), "-o", str(model), "--precision", precision]
     if model.suffix == ".t2mh":
         command[5:5] = ["--target", "head"]
+    if min_agreement is not None:
+        command += ["--min-agreement", str(min_agreement)]
     first = subprocess.run(command, capture_output=True, text=True)
     if first.returncode:
         said = (first.stderr.strip().splitlines() or ["it said nothing"])[-1].removeprefix("error: ")

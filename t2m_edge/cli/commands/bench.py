@@ -139,7 +139,7 @@ def run(
             else:
                 _print(results, markdown, csv)
             for r in results:
-                warn(f"{r['model']}: {text}" for text in r["suspect"])
+                warn(f"{r['name']}: {text}" for text in r["suspect"])
             if report:
                 _write_report(report, results, overwrite, quiet=json or csv or markdown)
     for r in slower:
