@@ -70,13 +70,13 @@ class Subject:
 
 def import_engine(path: Path, engine: str | None) -> None:
     """Imports what load will need, so that importing packages is not taken for loading a model."""
-    import t2m_runtime.classifier  # noqa: F401
-
-    package = {"tflite_runtime": "tflite_runtime.interpreter", "core": "t2m_runtime.core"}.get(engine or "")
-    if package is None:
-        package = "ai_edge_litert.interpreter" if facts(path).kind == "tflite" else "onnxruntime"
-    with contextlib.suppress(ImportError):  # load tells it
-        import_module(package)
+    tflite = facts(path).kind == "tflite"
+    packages = {"tflite_runtime": "tflite_runtime.interpreter", "core": "t2m_runtime.core"}
+    package = packages.get(engine or "", "ai_edge_litert.interpreter" if tflite else "onnxruntime")
+    ours = "t2m_runtime.engines.litert" if tflite else "t2m_runtime.engines.onnxruntime"
+    for name in ("numpy.random", "t2m_runtime.classifier", ours, package):
+        with contextlib.suppress(ImportError):  # load tells it
+            import_module(name)
 
 
 def load(path: Path, engine: str | None, threads: int) -> Subject:

@@ -33,7 +33,9 @@ def page(results: Sequence[Result]) -> str:
     devices = list(dict.fromkeys(_device(r) for r in results))
     days = sorted({r["when"][:10] for r in results})
     models, kinds = list(dict.fromkeys(names)), list(dict.fromkeys(map(_kind, results)))
-    title = models[0] if len(models) == 1 else f"{len(models)} models, {len(results)} measurements"
+    title = models[0] if len(models) == 1 else f"{len(models)} models"
+    if len(results) > len(models):
+        title += f", {len(results)} measurements"
     body = [_header(title, devices, days, results)]
     for unit in dict.fromkeys(r["unit"] for r in results):
         chosen = [i for i, r in enumerate(results) if r["unit"] == unit]
@@ -141,18 +143,18 @@ def _cards(results: Sequence[Result], rows: list[Row], unit: str) -> str:
         facts = [("p90", number(runs["p90"], unit, True))] if unit == "ms" else []
         facts += [("first", number(result["first"], unit, True)), ("load", number(result["load"], unit, True))]
         if result["frame"]:
-            facts.append(("camera frame to name", number(result["frame"]["p50"], unit, True)))
+            facts.append(("frame to name", number(result["frame"]["p50"], unit, True)))
         if result["accuracy"]:
             facts.append(("accuracy", f"{result['accuracy']['accuracy']:.1%}"))
         if result["swap"]:
             facts.append(("head swap", number(result["swap"]["p50"], unit, True)))
         facts.append(("file", _size(result["size_bytes"])))
         items = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
-        words = "million instructions" if unit == "instructions" else unit
+        words = "million instructions" if unit == "instructions" else f"{unit} an inference"
         out.append(
             f'<article class="card"><h3><b class="dot c{row.colour}"></b>{escape(row.name)}</h3>'
             f'<p>{escape(row.detail)}</p><p class="big">{number(runs["p50"], unit)}'
-            f"<small> {words} an inference</small></p><dl>{items}</dl></article>"
+            f"<small> {words}</small></p><dl>{items}</dl></article>"
         )
     return f'<div class="cards">{"".join(out)}</div>'
 
@@ -351,13 +353,18 @@ def _machines(results: Sequence[Result]) -> str:
             ("temperature", _change(before["temperature_c"], after["temperature_c"], "{:.0f} °C")),
             ("load before", None if before["load"] is None else f"{before['load']:.2f}"),
             ("commit", (first["commit"] or "")[:12]),
-            ("measured", f"{first['when']} to {last['when']}" if len(group) > 1 else first["when"]),
+            ("measured", " to ".join(dict.fromkeys(_moment(r["when"]) for r in (first, last)))),
         ]  # fmt: skip
         items = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(str(v))}</dd></div>" for k, v in facts if v)
         out.append(f'<dl class="facts">{items}</dl>')
     return _section(
         "Where", "What the system shows of itself; arrows: before the first run, after the last.", "".join(out)
     )
+
+
+def _moment(when: str) -> str:
+    """2026-01-01T10:00:00+00:00 -> 2026-01-01 10:00 UTC"""
+    return f"{when[:10]} {when[11:16]} UTC"
 
 
 def _change(before: Any, after: Any, form: str) -> str | None:
