@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import resource
@@ -154,6 +155,11 @@ def timed(call: Callable[[], Any], times: int) -> tuple[float, ...]:
 
 def _memory() -> float:
     """Peak resident memory of this process so far, in MB."""
+    with contextlib.suppress(OSError):
+        # getrusage also counts the parent's memory from before exec.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20)
 
 
