@@ -186,9 +186,7 @@ def _accuracy(results: Sequence[Result], rows: list[Row], unit: str) -> str:
     first = next(r["accuracy"] for r in results if r["accuracy"])
     text = f"On {first['images']:,} photos of {escape(first['folder'])}, by the same engine, settings and file."
     words = "median of one inference, " + ("million instructions" if unit == "instructions" else unit)
-    return _section(
-        "Latency against accuracy", text, plots.plane(lines, unit, "", words, "accuracy, %", from_zero=False)
-    )
+    return _section("Latency against accuracy", text, plots.plane(lines, unit, "", words, "accuracy, %", least=6.0))
 
 
 def _threads(results: Sequence[Result], rows: list[Row], unit: str) -> str:

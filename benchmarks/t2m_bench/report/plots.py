@@ -154,13 +154,18 @@ def plane(
     y_unit: str,
     x_name: str,
     y_name: str,
-    from_zero: bool = True,
     ticks: bool = False,
+    least: float | None = None,
 ) -> str:
-    """Points and lines over two axes; ticks: only at the points' own x values (counts of threads or classes)."""
+    """Points and lines over two axes.
+
+    Args:
+        ticks: only at the points' own x values (counts of threads or classes).
+        least: what the y axis spans at least; None: it begins at 0.
+    """
     xs, ys = [p[0] for item in lines for p in item.points], [p[1] for item in lines for p in item.points]
-    across = scale_of(xs, from_zero=from_zero and not ticks)
-    up = scale_of(ys, from_zero=from_zero)
+    across = scale_of(xs, from_zero=not ticks)
+    up = scale_of(ys, from_zero=least is None, least=least or 0.0)
     x_ticks = sorted(set(xs)) if ticks else across.ticks(5)
     marks = "".join(
         f'<i class="line" style="left:{across.at(x):.2f}%"></i>'

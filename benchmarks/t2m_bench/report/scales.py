@@ -54,14 +54,15 @@ def _round_step(least: float) -> float:
     return next(d * power for d in (1, 2, 2.5, 5, 10) if d * power >= least * 0.999)
 
 
-def scale_of(values: Sequence[float], from_zero: bool = True) -> Scale:
-    """A scale with some air around the values (all above 0)."""
+def scale_of(values: Sequence[float], from_zero: bool = True, least: float = 0.0) -> Scale:
+    """A scale with some air around the values (all above 0); least: what it spans at least, so that a small difference
+    looks small."""
     low, high = min(values), max(values)
     if high > low * LOGARITHMIC_FROM and low > 0:
         return Scale(low / 1.3, high * 1.3, True)
     if from_zero:
         return Scale(0.0, high * 1.06 or 1.0)
-    air = (high - low) * 0.12 or abs(high) * 0.05 or 1.0
+    air = max((high - low) * 0.12, (least - high + low) / 2) or abs(high) * 0.05 or 1.0
     return Scale(low - air, high + air)
 
 
