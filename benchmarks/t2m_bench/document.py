@@ -22,7 +22,8 @@ from t2m_bench.devices.qemu import QemuDevice
 from t2m_bench.machine import machine, state
 from t2m_bench.request import Measured, Request
 from t2m_bench.results import BUSY
-from t2m_bench.suites import FOLDER, compile_costs, process, summary_of
+from t2m_bench.suite_run import compile_costs, process, summary_of
+from t2m_bench.suites import FOLDER
 from t2m_bench.timing import Ratio, paired_ratio, summarise
 from t2m_runtime.arena import arena_size
 from t2m_runtime.errors import InputError, WorkError

@@ -10,7 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from t2m_bench.suites import FOLDER, Suite, generated_classes, names, read_suite
+from t2m_bench.suite_run import generated_classes
+from t2m_bench.suites import FOLDER, Suite, names, read_suite
 from t2m_edge.cli.main import run
 from t2m_runtime.errors import InputError
 
