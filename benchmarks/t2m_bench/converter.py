@@ -43,16 +43,19 @@ floating.unlink()
 """
 
 
+def check() -> None:
+    """Raises InputError where the converter is not installed."""
+    for package in ("litert_torch", "ai_edge_quantizer", "torch"):
+        if find_spec(package) is None:
+            raise InputError(f"the suite needs {package}: pip install 't2m-edge[convert]'")
+
+
 def convert(model: Path, processes: int) -> dict[str, object]:
     """Writes the model; what new processes of that take, after one to warm the disk.
 
     Raises:
-        InputError: the converter is not installed.
         WorkError: it failed.
     """
-    for package in ("litert_torch", "ai_edge_quantizer", "torch"):
-        if find_spec(package) is None:
-            raise InputError(f"the suite needs {package}: pip install 't2m-edge[convert]'")
     command = [sys.executable, "-c", WRITE, str(model)]
     process(command)
     runs = [process(command) for _ in range(processes)]

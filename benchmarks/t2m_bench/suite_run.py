@@ -41,6 +41,10 @@ def run_suite(
         WorkError: t2m-edge compile failed.
     """
     found = [(entry, _paths(entry, suite, options.data)) for entry in suite.runs]
+    if any(entry.converter for entry in suite.runs):
+        from t2m_bench.converter import check
+
+        check()
     seconds = options.seconds or suite.seconds
     progress = _of_all(progress, [_steps(entry, paths, seconds) for entry, paths in found])
     with tempfile.TemporaryDirectory() as folder:

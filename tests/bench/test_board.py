@@ -61,6 +61,28 @@ def test_everything_is_measured_and_nothing_stays(board: Board, model: Path, hea
     assert left(tmp_path) == []
 
 
+@pytest.mark.parametrize("tools", ["busybox", "toybox"])
+def test_the_few_tools_of_boards_and_phones_are_enough(board: Board, model: Path, tmp_path: Path, tools: str) -> None:
+    """busybox (boards) and toybox (Android) in the place of everything that this machine has."""
+    found = shutil.which(tools)
+    if not found:
+        pytest.skip(f"no {tools} here")
+    listing = [found, "--list"] if tools == "busybox" else [found]
+    names = subprocess.run(listing, capture_output=True, text=True).stdout.split()
+    (tmp_path / "bin").mkdir()
+    for name in ["sh", *names]:
+        target = tmp_path / "bin" / name
+        target.unlink(missing_ok=True)
+        target.symlink_to(found if name in names else shutil.which("sh") or "")
+    environment = ("env", "-i", f"PATH={tmp_path / 'bin'}", f"TMPDIR={tmp_path / 'board'}")
+    board._transport = Transport(tools, (*environment, "sh", "-c"))
+    request = Request((str(model),), seconds=0.1)
+    board.check([request])
+    (measured,), state, _ = board.measure(request)
+    assert len(measured.runs) >= 10 and state.load is not None
+    assert left(tmp_path) == []
+
+
 def test_two_models_take_turns(board: Board, model: Path) -> None:
     request = Request((str(model), str(model)), seconds=0.1)
     board.check([request])
