@@ -36,12 +36,12 @@ class Processor:
     flags: tuple[str, ...] = ()
 
 
-_M = ("-mthumb", "-mfloat-abi=hard")
+_M, _V7 = ("-mthumb", "-mfloat-abi=hard"), "armv7e-m"
 PROCESSORS = {
     **{f"cortex-{a}": Processor("qemu-aarch64", "aarch64") for a in ("a53", "a57", "a72", "a76")},
     **{f"cortex-{a}": Processor("qemu-arm", "armv7") for a in ("a7", "a8", "a9", "a15")},
-    "cortex-m4": Processor("qemu-system-arm", "armv7e-m", "mps2-an386", (*_M, "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16")),
-    "cortex-m7": Processor("qemu-system-arm", "armv7e-m", "mps2-an500", (*_M, "-mcpu=cortex-m7", "-mfpu=fpv5-d16")),
+    "cortex-m4": Processor("qemu-system-arm", _V7, "mps2-an386", (*_M, "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16")),
+    "cortex-m7": Processor("qemu-system-arm", _V7, "mps2-an500", (*_M, "-mcpu=cortex-m7", "-mfpu=fpv5-d16")),
 }
 
 
@@ -145,10 +145,11 @@ class QemuDevice:
         shutil.copy(request.models[0], model)
         command = ["arm-none-eabi-gcc", *self._processor.flags, "-std=c11", "-Os", "-ffp-contract=off", "-nostdlib"]
         command += ["-ffreestanding", "-DT2M_OWN_MEMORY", f'-DMODEL="{model}"', f"-I{core / 'include'}"]
-        command += ["-T", str(core / "examples" / "cortex-m" / "mps2.ld"), str(HERE / "bare.c")]
+        command += ["-T", str(HERE / "bare.ld"), str(HERE / "bare.c")]
         compile_aside([*command, *map(str, sorted((core / "src").glob("*.c"))), "-lgcc"], program)
         words = [self._processor.emulator, "-M", self._processor.board, "-display", "none", "-serial", "none"]
-        words += ["-monitor", "none", "-semihosting-config", "enable=on,target=native,arg=bare,arg={what},arg={times}"]
+        words += ["-monitor", "none", "-chardev", "stdio,id=out", "-semihosting-config"]
+        words += ["enable=on,target=native,chardev=out,arg=bare,arg={what},arg={times}"]
         return [*words, "-kernel", str(program)]
 
 
