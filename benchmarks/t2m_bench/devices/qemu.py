@@ -61,6 +61,7 @@ class QemuDevice:
         if cpu not in PROCESSORS:
             raise InputError(f"--device qemu:{cpu[:60]}: give one of {', '.join(PROCESSORS)}")
         self.name, self._cpu, self._processor = f"qemu:{cpu}", cpu, PROCESSORS[cpu]
+        self._engine = "core reference gcc"
 
     def check(self, requests: list[Request]) -> None:
         """Finds the emulator and compilers, and refuses what only a real device can do."""
@@ -103,7 +104,7 @@ class QemuDevice:
             counts = {kind: tuple(self._difference(command, kind) for _ in range(REPEATS)) for kind in kinds}
         data = Path(request.models[0]).read_bytes()
         measured = Measured(
-            engine="core",
+            engine=self._engine,
             load=counts["load"][0],
             first=counts["run"][0],
             runs=counts["run"],
@@ -132,6 +133,8 @@ class QemuDevice:
         if done.returncode or not found:
             said = (done.stdout + done.stderr).strip().splitlines()
             raise InputError(f"{self.name}: {said[-1][:200] if said else f'status {done.returncode}'}")
+        if named := re.search(r'"engine": "([^"]+)"', done.stdout):
+            self._engine = named[1]  # with the compiler, whose code is what is counted
         return int(found[1])
 
     def _user(self, request: Request) -> list[str]:
