@@ -167,7 +167,7 @@ def _counts(models: dict[str, Path], say: Callable[[str], None]) -> list[str]:
                 missing.append(f"{cpu}: {error}")
                 continue
             figures = (found.runs[0], found.prepare[0], found.load)
-            rows.append([cpu, key.split(".")[0], *(f"{n / 1e6:.2f}" for n in figures)])
+            rows.append([cpu, found.engine, key.split(".")[0], *(f"{n / 1e6:.2f}" for n in figures)])
     for text in missing:
         say(text)
     if not rows:
@@ -177,7 +177,7 @@ def _counts(models: dict[str, Path], say: Callable[[str], None]) -> list[str]:
         f"The C core, in millions of instructions. RAM of the int8 model: {arena:,} bytes. Cortex-A53 and A72 have no "
         "dot product; the Cortex-M run plain C.\n"
     )
-    header = ["processor", "precision", "one inference", "a 640 x 480 frame to the input", "load"]
+    header = ["processor", "engine", "precision", "one inference", "a 640 x 480 frame to the input", "load"]
     return ["## Arm: instructions\n", text, _table(header, rows)]
 
 

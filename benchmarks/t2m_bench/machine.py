@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -68,14 +69,14 @@ def machine_from(
 ) -> Machine:
     """A machine that sent its FIXED files; cores: None counts those of /proc/cpuinfo."""
     info = files.get("proc/cpuinfo", "").splitlines()
-    memory = [line for line in files.get("proc/meminfo", "").splitlines() if line.startswith("MemTotal")]
+    memory = re.search(r"^MemTotal:\s+(\d{1,15}) kB", files.get("proc/meminfo", ""), re.MULTILINE)
     return Machine(
         name=name,
         system=system,
         architecture=architecture,
         processor=_processor(files, info) or platform.processor() or "unknown",
         cores=cores or sum(line.split(":")[0].strip() == "processor" for line in info) or 1,
-        memory_mb=int(memory[0].split()[1]) // 1024 if memory else None,
+        memory_mb=int(memory[1]) // 1024 if memory else None,
         python=python,
     )
 
@@ -87,11 +88,11 @@ def state() -> State:
 
 def state_from(files: Files) -> State:
     """The moment at which a machine sent its CHANGING files."""
-    info = files.get("proc/cpuinfo", "").splitlines()
-    clocks = [int(t) / 1000 for t in _values(files, CLOCK) if t.isdigit()]
-    clocks = clocks or [float(line.split(":")[1]) for line in info if line.startswith("cpu MHz")]
-    zones = [int(t) / 1000 for t in _values(files, ZONE) if t.lstrip("-").isdigit()]
-    load = files.get("proc/loadavg", "").split()
+    clocks = [int(t) / 1000 for t in _values(files, CLOCK) if re.fullmatch(r"\d{1,12}", t, re.ASCII)]
+    shown = re.findall(r"^cpu MHz\s*:\s*(\d{1,6}(?:\.\d+)?)", files.get("proc/cpuinfo", ""), re.MULTILINE)
+    clocks = clocks or [float(text) for text in shown]
+    zones = [int(t) / 1000 for t in _values(files, ZONE) if re.fullmatch(r"-?\d{1,9}", t, re.ASCII)]
+    load = re.match(r"\d{1,6}(\.\d+)?", files.get("proc/loadavg", ""))
     return State(
         clock_mhz=sum(clocks) / len(clocks) if clocks else None,
         governor=", ".join(sorted(set(_values(files, GOVERNOR)))) or None,

@@ -3,6 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import t2m_bench.machine as module
 from t2m_bench.machine import machine, state
@@ -42,3 +44,17 @@ def test_a_board_that_sent_its_files_is_named_with_arms_names_of_its_cores() -> 
     files = {"proc/cpuinfo": info, "sys/firmware/devicetree/base/model": "A Board\0"}
     found = module.machine_from(files, "board", "Linux 6", "aarch64")
     assert (found.processor, found.cores, found.memory_mb) == ("A Board, 2 Cortex-A53 + 1 Cortex-A72", 3, None)
+
+
+PATHS = ["proc/cpuinfo", "proc/meminfo", "proc/loadavg", module.BOARD_MODEL, "sys/class/thermal/thermal_zone0/temp"]
+PATHS += ["sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"]
+LINES = st.sampled_from(
+    ["MemTotal: ", "cpu MHz : ", "CPU part : ", "processor : 0", "model name: ", "-1", "9" * 40, "\0"]
+)
+
+
+@given(st.dictionaries(st.sampled_from(PATHS), st.lists(LINES | st.text(max_size=9), max_size=5).map("\n".join)))
+def test_whatever_a_board_sends_is_read(files: dict[str, str]) -> None:
+    found = module.machine_from(files, "board", "Linux", "aarch64")
+    assert found.cores >= 1 and found.processor
+    assert module.state_from(files).clock_mhz is None or module.state_from(files).clock_mhz >= 0

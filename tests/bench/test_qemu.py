@@ -32,6 +32,7 @@ def test_counts_repeat_within_a_ten_thousandth(cache, model: Path, cpu: str, low
         assert first[key] == pytest.approx(second[key], rel=1e-4)
     assert max(first["runs"]) / min(first["runs"]) < 1.0001
     assert low < first["first"] < high
+    assert first["engine"].startswith("core") and ("gcc" in first["engine"] or "clang" in first["engine"])
     assert first["frame"][0] > first["first"] + first["prepare"][0] * 0.9
 
 

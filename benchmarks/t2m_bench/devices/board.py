@@ -166,7 +166,10 @@ class Board:
         files.update({name: Path(model).read_bytes() for name, model in zip(names, request.models)})
         found = self._run_program(files, [*words, *names], request.seconds * len(names))
         named = tuple(self._name_photos(request, files)) if request.photos else ()
-        return [_measured(item, named if i == 0 else ()) for i, item in enumerate(found)]
+        try:
+            return [_measured(item, named if i == 0 else ()) for i, item in enumerate(found)]
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise InputError(f"{self.name}: its answer makes no sense; is something else printed there?") from None
 
     def _name_photos(self, request: Request, files: dict[str, bytes]) -> list[int]:
         """The first model's best labels; photos are sent in parts that fit into a board's memory."""
