@@ -88,9 +88,7 @@ def main() -> None:
     args = parser.parse_args()
     table = json.loads((args.shared / "data" / "descriptions" / "awa2_attributes.json").read_text("utf-8"))
     names, binary = table["attributes"], np.array(table["binary"], bool)
-    print(
-        "| split | images | unseen classes | AUC, all | AUC, looks | AP, all (chance) | AUC on unseen classes (attributes) |"
-    )
+    print("| split | images | unseen classes | AUC | AUC, looks | AP (chance) | AUC on unseen classes (attributes) |")
     print("|---|---|---|---|---|---|---|")
     each, rows = [], []
     for split in args.splits.split(","):

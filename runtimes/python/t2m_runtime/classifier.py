@@ -88,6 +88,8 @@ class Classifier:
         if kind == "head" or kind is None:
             raise InputError(f"{name_of(path)} is a head file without a backbone; merge it into a full model first")
         output = manifest.output
+        if engine == "core" and output.scores == "sigmoid":
+            raise InputError(f"{name_of(path)} is multi-label, which the C core does not run; choose another engine")
         quantization = (output.scale, output.zero_point) if output.dtype != "float32" else (1.0, 0)
         loaded = load_engine(
             kind, data, engine=engine, num_threads=num_threads, quantization=quantization, trusted=trusted
