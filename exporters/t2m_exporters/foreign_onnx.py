@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +45,7 @@ def adopt_onnx(model: bytes, mean: tuple[float, ...], std: tuple[float, ...]) ->
         tree = compose.add_prefix(tree, "model/")
         graph = tree.graph
         constants = {tensor.name for tensor in graph.initializer}
+        _fold_identities(graph, constants)
         inputs = [value for value in graph.input if value.name not in constants]
         if len(inputs) != 1 or len(graph.output) != 1:
             raise InputError(f"the model has {len(inputs)} inputs and {len(graph.output)} outputs; expected one each")
@@ -82,7 +85,7 @@ def adopt_onnx(model: bytes, mean: tuple[float, ...], std: tuple[float, ...]) ->
         return tree.SerializeToString(deterministic=True)
 
 
-def quantize_onnx(model: bytes, images: np.ndarray) -> bytes:
+def quantize_onnx(model: bytes, images: np.ndarray, quantization: tuple[float, int] | None = None) -> bytes:
     """The static int8 form of what adopt_onnx wrote, through ONNX Runtime's own quantiser.
 
     QuantizeLinear / DequantizeLinear pairs, one scale a channel, weights in 7 bits: ONNX Runtime on x86 without VNNI
@@ -90,6 +93,8 @@ def quantize_onnx(model: bytes, images: np.ndarray) -> bytes:
 
     Args:
         images: uint8 (n, H, W, 3) to calibrate with.
+        quantization: scale and zero point of the features, those of the backbone's int8 ``.tflite`` where there is one;
+            None takes them from the images.
 
     Returns:
         The file. Output "features": int8 (1, d), its scale and zero point in constants as our own backbones have them.
@@ -125,10 +130,10 @@ def quantize_onnx(model: bytes, images: np.ndarray) -> bytes:
         for index, name in enumerate(node.output):
             if name == FEATURES:
                 node.output[index] = f"{FEATURES}/float"
-    found = from_interval(features.min(), features.max())
+    scale, zero_point = quantization or astuple(from_interval(features.min(), features.max()))
     names = [f"{FEATURES}/scale", f"{FEATURES}/zero_point"]
-    graph.initializer.append(numpy_helper.from_array(np.array(found.scale, np.float32), names[0]))
-    graph.initializer.append(numpy_helper.from_array(np.array(found.zero_point, np.int8), names[1]))
+    graph.initializer.append(numpy_helper.from_array(np.array(scale, np.float32), names[0]))
+    graph.initializer.append(numpy_helper.from_array(np.array(zero_point, np.int8), names[1]))
     last = helper.make_node("QuantizeLinear", [f"{FEATURES}/float", *names], [FEATURES], f"{FEATURES}/quantize")
     graph.node.append(last)
     d = features.shape[1]
@@ -146,6 +151,18 @@ def run_onnx(model: bytes, images: np.ndarray) -> np.ndarray:
     with damage():
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         return np.concatenate([session.run([FEATURES], {INPUT: image[None]})[0] for image in images])
+
+
+def _fold_identities(graph: Any, constants: set[str]) -> None:
+    """Nodes read constants themselves, not copies of them: quantisers look for the constant."""
+    copies = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Identity" and n.input[0] in constants}
+    kept = [node for node in graph.node if not (node.op_type == "Identity" and node.output[0] in copies)]
+    for node in kept:
+        for index, name in enumerate(node.input):
+            node.input[index] = copies.get(name, name)
+    if not any(value.name in copies for value in graph.output):
+        del graph.node[:]
+        graph.node.extend(kept)
 
 
 def _width(tree: object) -> int:

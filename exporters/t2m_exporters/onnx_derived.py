@@ -67,7 +67,7 @@ def _quantise(graph: Any) -> None:
 
     weights = {t.name: t for t in graph.initializer if t.data_type == TensorProto.FLOAT}
     readers = [name for node in graph.node for name in node.input]
-    nodes, added, replaced, activations = [], [], set(), set()
+    nodes, added, activations = [], [], set()
 
     def constant(name: str, value: np.ndarray) -> str:
         added.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
@@ -83,7 +83,10 @@ def _quantise(graph: Any) -> None:
         plain = old.op_type == "Conv" or {k: v for k, v in options.items() if k not in ("alpha", "beta")} == {
             "transB": 1
         }
-        if weight is None or not plain or np.prod(weight.dims) < SMALLEST_INT8 or readers.count(weight.name) > 1:
+        bias = old.input[2] if len(old.input) > 2 else ""
+        movable = not bias or bias in weights or old.op_type == "Gemm"
+        small = weight is None or np.prod(weight.dims) < SMALLEST_INT8
+        if small or not plain or not movable or readers.count(weight.name) > 1:
             nodes.append(old)
             continue
         x, result = old.input[0], old.output[0]
@@ -92,7 +95,6 @@ def _quantise(graph: Any) -> None:
             activations.add(x)
             node("DynamicQuantizeLinear", [x], *parts)
         values, scale = symmetric_int8(numpy_helper.to_array(weight), 0)
-        replaced.add(weight.name)
         convolution = old.op_type == "Conv"
         shape = (1, -1, 1, 1) if convolution else (1, -1)
         whole = values.view(np.uint8) ^ np.uint8(128)
@@ -108,15 +110,14 @@ def _quantise(graph: Any) -> None:
         )
         real = node("Cast", [product], f"{result}/float", to=TensorProto.FLOAT)
         step = node("Mul", [parts[1], constant(f"{weight.name}/scale", scale.reshape(shape))], f"{result}/step")
-        if len(old.input) < 3 or not old.input[2]:
+        if not bias:
             node("Mul", [real, step], result)
             continue
-        bias = old.input[2]
         if convolution and bias in weights:
-            replaced.add(bias)
-            bias = constant(f"{bias}/column", numpy_helper.to_array(weights[bias]).reshape(shape))
+            bias = constant(f"{result}/column", numpy_helper.to_array(weights[bias]).reshape(shape))
         node("Add", [node("Mul", [real, step], f"{result}/scaled"), bias], result)
-    kept = [t for t in graph.initializer if t.name not in replaced]
+    read = {name for node in nodes for name in node.input}
+    kept = [t for t in graph.initializer if t.name in read]
     del graph.initializer[:], graph.node[:]
     graph.initializer.extend([*kept, *added])
     graph.node.extend(nodes)

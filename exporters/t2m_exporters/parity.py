@@ -52,14 +52,16 @@ def compare(expected: np.ndarray, found: np.ndarray) -> Parity:
     return Parity(float(difference.max()), float(difference.mean()), float(cosine.mean()), float(same.mean()), images)
 
 
-def head_parity(head: Head, quantized: QuantizedHead, features: np.ndarray) -> Parity:
+def head_parity(head: Head, quantized: QuantizedHead, features: np.ndarray, real: np.ndarray | None = None) -> Parity:
     """Float head against int8 head on the same int8 features, so that only the head's own rounding shows.
 
     Args:
         features: int8 (n, d) at the quantised head's input scale and zero point.
+        real: the features dequantised, float32 (n, d), where they are at hand.
     """
-    scale, zero = np.float32(quantized.input_scale), np.float32(quantized.input_zero_point)
-    real = (features.astype(np.float32) - zero) * scale
+    if real is None:
+        scale, zero = np.float32(quantized.input_scale), np.float32(quantized.input_zero_point)
+        real = (features.astype(np.float32) - zero) * scale
     return compare(head.logits(real), quantized.logits(features))
 
 

@@ -129,7 +129,14 @@ def quantize_weights(rows: np.ndarray, bias: np.ndarray, input_scale: float) -> 
     return QuantizedWeights(weight, scale, whole)
 
 
-def quantize_head(head: Head, features: np.ndarray, feature_scale: float, feature_zero_point: int = 0) -> QuantizedHead:
+def quantize_head(
+    head: Head,
+    features: np.ndarray,
+    feature_scale: float,
+    feature_zero_point: int = 0,
+    logits: tuple[float, float] = (0.0, 0.0),
+    real: np.ndarray | None = None,
+) -> QuantizedHead:
     """int8 form of a head, its activation ranges measured on the feature bank.
 
     The logits cover every value seen on the bank: clipping would make the greatest ones equal, and those decide. The
@@ -138,6 +145,8 @@ def quantize_head(head: Head, features: np.ndarray, feature_scale: float, featur
     Args:
         features: int8 (n, d), as the int8 backbone emits them.
         feature_scale, feature_zero_point: of the backbone's features tensor.
+        logits: an interval to cover as well, for a bank whose images show none of the head's classes.
+        real: the features dequantised, float32 (n, d), where they are at hand.
 
     Raises:
         InputError: features of another shape or dtype.
@@ -147,14 +156,14 @@ def quantize_head(head: Head, features: np.ndarray, feature_scale: float, featur
     if features.shape[1] != head.n_features:
         raise InputError(f"features have shape {features.shape}; the head reads (n, {head.n_features})")
     source = Quantization(float(np.float32(feature_scale)), int(feature_zero_point))
-    x, scale, layers = source.dequantize(features), source.scale, []
+    x, scale, layers = source.dequantize(features) if real is None else real, source.scale, []
     for index, layer in enumerate(head.layers):
         last = index + 1 == len(head.layers)
         found = quantize_weights(layer.weight, layer.bias, scale)
         x = x @ layer.weight.T + layer.bias
         if not last:
             x = np.maximum(x, np.float32(0))
-        result = from_interval(x.min(), x.max()) if last else _least_error(x)
+        result = from_interval(min(x.min(), logits[0]), max(x.max(), logits[1])) if last else _least_error(x)
         layers.append(QuantizedLayer(found.weight, found.scale, found.bias, result.scale, result.zero_point))
         scale = result.scale
     return QuantizedHead(head.labels, source.scale, source.zero_point, tuple(layers))

@@ -87,7 +87,7 @@ def append_head_tflite(backbone: bytes, head: Head | QuantizedHead, manifest: Ma
 
     weights = sum(layer.weight.nbytes + 16 * len(layer.bias) for layer in head.layers)
     labels = labels_file(head.labels)
-    writer = ModelWriter(_ROOM + weights, backbone)
+    writer = ModelWriter(_ROOM + weights, backbone, existing)
     tensor = existing.outputs[0]
     if isinstance(head, QuantizedHead):
         tensor = _int8_tail(writer, _int8_head(writer, tensor, head, manifest), head, manifest)

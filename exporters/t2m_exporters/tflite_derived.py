@@ -21,7 +21,8 @@ _DYNAMIC = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": None}
 def derive_tflite(model: bytes, precision: str) -> bytes:
     """A float32 model with smaller weights.
 
-    "fp16": every float constant is float16 with a DEQUANTIZE before its readers; engines undo it once, when they load.
+    "fp16": every float constant of two numbers or more is float16 with a DEQUANTIZE before its readers; engines undo it
+    once, when they load.
     "int8-dynamic": the weights of CONV_2D, DEPTHWISE_CONV_2D (one scale a channel) and FULLY_CONNECTED (one scale) are
     int8 where they have at least SMALLEST_INT8 values; the engine quantises activations as it runs.
 
@@ -47,13 +48,14 @@ def _halve(tree: Any) -> None:
     for index in range(len(graph.tensors)):
         tensor = graph.tensors[index]
         values = _constant(tree, tensor)
-        if values is None:
+        # One number is no weight: pad values must stay constants.
+        if values is None or values.size < 2:
             continue
         stored = schema.TensorT()
         stored.name = bytes(tensor.name) + b"/float16"
         stored.shape, stored.type, stored.buffer = tensor.shape, TENSOR_TYPES["float16"], len(tree.buffers)
         buffer = schema.BufferT()
-        buffer.data = half(values).view(np.uint8).reshape(-1)
+        buffer.data = half(values).reshape(-1).view(np.uint8)
         tree.buffers.append(buffer)
         tensor.buffer = 0
         graph.tensors.append(stored)

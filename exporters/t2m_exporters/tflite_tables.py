@@ -13,7 +13,7 @@ import flatbuffers
 import numpy as np
 
 from t2m_runtime.errors import InputError
-from t2m_runtime.tflite_file import FILE_IDENTIFIER, TENSOR_TYPES, read_tables
+from t2m_runtime.tflite_file import FILE_IDENTIFIER, TENSOR_TYPES, Tables, read_tables
 
 SCHEMA_VERSION = 3
 ALIGNMENT = 16
@@ -57,10 +57,11 @@ class ModelWriter:
     the model that will follow is at -p.
     """
 
-    def __init__(self, room: int, model: bytes = b"") -> None:
+    def __init__(self, room: int, model: bytes = b"", tables: Tables | None = None) -> None:
         """Args:
         room: bytes to reserve for what will be added (more is found when needed).
         model: a finished model to extend; its length must be a multiple of 16.
+        tables: read_tables(model), where it is at hand.
         """
         self.builder = flatbuffers.Builder(room)
         self.builder.minalign = ALIGNMENT
@@ -75,7 +76,7 @@ class ModelWriter:
             return
         if len(model) % ALIGNMENT:
             raise InputError(f"the backbone has {len(model)} bytes, no multiple of {ALIGNMENT}; write it again")
-        found = read_tables(model)
+        found = tables or read_tables(model)
         self._codes = [-position for position in found.codes]
         self._code_index = {key: i for i, key in enumerate(found.operator_codes)}
         self._tensors = [-position for position in found.tensors]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from t2m_runtime import InputError, prepare
 from t2m_runtime.engines import load_engine
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 MAX_BYTES = 2**28
+PROGRESS_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,7 @@ class AdoptedBackbone:
         size: (height, width) of the image.
         features: length of a feature vector.
         scale, zero_point: of the int8 features; of a float model, chosen when features are first seen (scale 0).
+        threads: for the engine that runs it.
     """
 
     name: str
@@ -34,21 +41,37 @@ class AdoptedBackbone:
     zero_point: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    threads: int = 1
 
-    def run(self, images: Iterable[np.ndarray]) -> np.ndarray:
-        """Features of images of any size, prepared first: float32 (n, d), of the int8 graph where there is one."""
-        key = next(k for k in ("int8.tflite", "int8.onnx", "fp32.tflite", "fp32.onnx") if k in self.files)
+    def run(
+        self, images: Sequence[np.ndarray], key: str | None = None, progress: Callable[[str], None] | None = None
+    ) -> np.ndarray:
+        """Features of images of any size, prepared first: float32 (n, d).
+
+        Args:
+            key: which graph; None takes the int8 one where there is one.
+            progress: told every half minute how far it is.
+        """
+        key = key or next(k for k in ("int8.tflite", "int8.onnx", "fp32.tflite", "fp32.onnx") if k in self.files)
         quantization = (self.scale, self.zero_point) if key == "int8.onnx" else (1.0, 0)
-        engine = load_engine(key.split(".")[1], self.files[key], quantization=quantization)
+        model, kind = self.files[key], key.split(".")[1]
+        engine = load_engine(kind, model, num_threads=self.threads, quantization=quantization)
         height, width = self.size
-        rows = [engine.run(prepare(image, height, width)[None]) for image in images]
+        rows, began, told = [], time.monotonic(), time.monotonic()
+        for image in images:
+            rows.append(engine.run(prepare(image, height, width)[None]))
+            now = time.monotonic()
+            if progress and now - told > PROGRESS_SECONDS:
+                left = (now - began) / len(rows) * (len(images) - len(rows))
+                progress(f"  {len(rows):,} of {len(images):,}, {left:.0f} s left")
+                told = now
         engine.close()
         return np.stack(rows)
 
 
 def adopt(
     path: Path,
-    calibration: np.ndarray | None = None,
+    calibration: Iterable[np.ndarray | Image.Image] | None = None,
     mean: tuple[float, ...] = IMAGENET_MEAN,
     std: tuple[float, ...] = IMAGENET_STD,
 ) -> AdoptedBackbone:
@@ -56,7 +79,7 @@ def adopt(
 
     Args:
         path: a .tflite of uint8, int8 or 0-to-255 float images, or an .onnx of normalised float images.
-        calibration: uint8 (n, any, any, 3); with it an .onnx gets an int8 form too.
+        calibration: images of any size, uint8 (any, any, 3) or Pillow's; with them an .onnx gets an int8 form too.
         mean, std: of an .onnx, in units of the uint8 image; a .tflite has its normalisation inside.
 
     Raises:

@@ -113,7 +113,7 @@ def _dispatch(arguments: list[str]) -> int:
     given = arguments[1:]
     if default := getattr(module, "DEFAULT", None):
         # `bench MODEL` stands for `bench run MODEL`.
-        given = given if not given or given[0] in ("--help", "-h", *command.commands) else [default, *given]
+        given = given if given[:1] and given[0] in ("--help", "-h", *command.commands) else [default, *given]
     code = command.main(given, prog_name=f"t2m-edge {name}", standalone_mode=False)
     return _interrupted() if code == 130 else code or 0
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from t2m_edge import __version__
 from t2m_edge.compiler.artifacts import head_test, output_spec, with_self_test, write_artifact
 from t2m_edge.compiler.cells import ENDINGS, OUTPUT_TYPES, PRECISIONS, SCORES, TARGETS, not_int8, why_not
 from t2m_edge.compiler.known_words import check_words
+from t2m_edge.compiler.made_with import made_with
 from t2m_edge.compiler.multi_label import with_levels
 from t2m_edge.compiler.rejecting import with_none
 from t2m_edge.compiler.report import CompileReport, ModelParity
-from t2m_edge.compiler.saving import check_output, save
+from t2m_edge.compiler.running import running
+from t2m_edge.compiler.saving import check_output, written_aside
 from t2m_edge.compiler.trust import expected_accuracy, riskiest_pairs
 from t2m_edge.hypernetworks.class_vectors import class_vectors
 from t2m_edge.packs import Pack, load_pack
@@ -102,11 +105,11 @@ def compile(
         warnings = [*task.warnings, *check_words(task, encoder)]
         labels = tuple(c.name for c in task.classes)
         texts, negatives = [c.texts for c in task.classes], [c.negatives for c in task.classes]
-        classes = class_vectors(encoder.encode, loaded.centres, labels, texts, negatives)
+        classes = class_vectors(encoder.encode, loaded.centres, labels, texts, negatives, loaded.info.prompts)
     with _stage(stages, "hypernetwork"):
         head = loaded.head(labels, classes)
     with _stage(stages, "trust"):
-        expected = None if multi_label else expected_accuracy(head, loaded.info.calibration)
+        expected = None if multi_label else expected_accuracy(head, loaded.info.calibration, loaded.bank.classes)
         riskiest = riskiest_pairs(head)
         rejection = None
         if multi_label:
@@ -114,22 +117,30 @@ def compile(
         if reject is not None:
             head, rejection = with_none(head, reject, loaded)
     with _stage(stages, "quantise"):
-        written, parity = _quantise(loaded, head, target, precision)
-        if parity.top1_agreement < min_agreement:
-            raise WorkError(
-                f"the {precision} head agrees with the float head on {parity.top1_agreement:.1%} of {parity.images} "
-                f"bank images, under the floor of {min_agreement:.1%}: the error enters in "
-                f"{worst_layer(head, written, _bank(loaded, written))}; "
-                "use --precision fp32, or describe near-identical classes more distinctly"
-            )
+        written = _quantise(loaded, head, precision)
     with _stage(stages, "write"):
         spec = output_spec(written, output_type, scores)
         manifest = _manifest(loaded, task, target, precision, written, spec, reject)
         data = write_artifact(b"" if target == "head" else loaded.backbone(target, precision), written, manifest)
-    with _stage(stages, "check"):
-        model_parity = None if target == "head" else _run(data, loaded, head, manifest, full_parity)
-    with _stage(stages, "save"):
-        save(path, data, overwrite)
+    # LiteRT and ONNX Runtime work outside Python's lock: meanwhile heads are compared and the file is written aside.
+    with ExitStack() as stack:
+        check = partial(_run, data, loaded, head, manifest, full_parity)
+        checked = stack.enter_context(running(check)) if target != "head" else lambda: None
+        with _stage(stages, "compare"):
+            parity = _compare(loaded, head, written, target, precision)
+            if parity.top1_agreement < min_agreement:
+                raise WorkError(
+                    f"the {precision} head agrees with the float head on {parity.top1_agreement:.1%} of "
+                    f"{parity.images} bank images, under the floor of {min_agreement:.1%}: the error enters in "
+                    f"{worst_layer(head, written, _bank(loaded, written))}; "
+                    "use --precision fp32, describe near-identical classes more distinctly, or accept it with "
+                    f"--min-agreement {np.floor(parity.top1_agreement * 100) / 100:g}"
+                )
+        with _stage(stages, "save"):
+            move = stack.enter_context(written_aside(path, data, overwrite))
+        with _stage(stages, "check"):
+            model_parity = checked()
+            move()
     if output_type != "float32" and scores == "softmax" and len(labels) >= COARSE:
         warnings.append(f"{output_type} scores have steps of 1/256, coarse for {len(labels)} classes; float32 has none")
     return CompileReport(
@@ -151,16 +162,22 @@ def compile(
     )
 
 
-def _quantise(pack: Pack, head: Head, target: str, precision: str) -> tuple[Head | QuantizedHead, Parity]:
-    """The head as it is written, and how close it is to the float one on the bank."""
-    features = pack.bank.features
-    if precision == "int8":
-        quantised = quantize_head(head, features, pack.info.scale, pack.info.zero_point)
-        return quantised, head_parity(head, quantised, features)
+def _quantise(pack: Pack, head: Head, precision: str) -> Head | QuantizedHead:
+    """The head as it is written."""
+    if precision != "int8":
+        return head
+    info, bank = pack.info, pack.bank
+    return quantize_head(head, bank.features, info.scale, info.zero_point, info.logits, bank.real)
+
+
+def _compare(pack: Pack, head: Head, written: Head | QuantizedHead, target: str, precision: str) -> Parity:
+    """How close the written head is to the float one on the bank."""
+    bank = pack.bank
+    if isinstance(written, QuantizedHead):
+        return head_parity(head, written, bank.features, bank.real)
     if precision == "fp32":
-        return head, Parity(0.0, 0.0, 1.0, 1.0, len(features))
-    real = pack.bank.real
-    return head, compare(head.logits(real), rounded_head(head, target, precision).logits(real))
+        return Parity(0.0, 0.0, 1.0, 1.0, len(bank.features))
+    return compare(head.logits(bank.real), rounded_head(head, target, precision).logits(bank.real))
 
 
 def _bank(pack: Pack, head: Head | QuantizedHead) -> np.ndarray:
@@ -190,6 +207,7 @@ def _manifest(
         pack=pack.ref,
         backbone_sha256=pack.backbone_id(precision),
         tool_version=__version__,
+        made_with=made_with(),
         independent=pack.info.independent and len(head.layers) == 1,
         reject=reject,
     )

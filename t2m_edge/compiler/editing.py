@@ -10,6 +10,7 @@ import numpy as np
 
 from t2m_edge import __version__
 from t2m_edge.compiler.artifacts import output_spec, with_self_test, write_artifact
+from t2m_edge.compiler.made_with import made_with
 from t2m_edge.compiler.saving import check_output, save
 from t2m_exporters.heads import backbone_of, read_head
 from t2m_exporters.ranges import from_interval
@@ -198,7 +199,7 @@ def write_edited(
     Args:
         test: of a head file, complete; a full model's is made from the old one's image.
     """
-    manifest = replace(manifest, tool_version=__version__)
+    manifest = replace(manifest, tool_version=__version__, made_with=made_with())
     if old.kind == "head":
         data = write_artifact(b"", head, replace(manifest, self_test=test))
         save(output, data, overwrite)

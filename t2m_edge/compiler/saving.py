@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from t2m_runtime import InputError
@@ -23,14 +25,25 @@ def check_output(path: Path, overwrite: bool) -> None:
 
 def save(path: Path, data: bytes, overwrite: bool) -> None:
     """Write ``data`` to a file beside ``path`` and move it there."""
+    with written_aside(path, data, overwrite) as move:
+        move()
+
+
+@contextmanager
+def written_aside(path: Path, data: bytes, overwrite: bool) -> Iterator[Callable[[], None]]:
+    """``data`` in a file beside ``path``, and a function that moves it there; without a call of it nothing is left."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     aside = Path(name)
+
+    def move() -> None:
+        check_output(path, overwrite)
+        os.replace(aside, path)
+
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         aside.chmod(0o666 & ~_umask())
-        check_output(path, overwrite)
-        os.replace(aside, path)
+        yield move
     finally:
         aside.unlink(missing_ok=True)
 

@@ -27,7 +27,8 @@ def numpy_form(model: bytes) -> Callable[[np.ndarray], Values] | None:
         name, value = wire.constant(tensor)
         if value is None or value.dtype not in (np.float32, np.int64):
             return None
-        constants[name] = value
+        # Constants lie anywhere in the file, and BLAS would copy an unaligned one at every product.
+        constants[name] = np.require(value, requirements="A")
     nodes = [_node(message) for message in wire.blocks(graphs[0], 1)]
     if any(kind not in _OPERATORS for kind, _, _, _ in nodes):
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from safetensors.numpy import save
 
 from t2m_edge.packs.pack import SCHEMA, SELF_TEST
 from t2m_edge.packs.writing import write_pack
+from t2m_exporters.parity import compare
 from t2m_runtime import InputError
 from t2m_runtime.manifest import SelfTest
 from t2m_runtime.preparation import PREPARATION_VERSION, prepare
@@ -46,11 +47,11 @@ def build_adopted_pack(
     if recipe.head.hidden:
         raise InputError("a backbone from elsewhere takes linear heads; use a recipe without a hidden layer")
     split, encoder, say = class_split(shared, split_name), load_text_encoder(text), packing.say
-    say("features of the training images")
     parts = {}
     for part in packing.seen_images(split, shared, cache):
         images = packing.head_images(part, recipe.train_images, shared, cache)
-        parts[part.name] = backbone.run(images.images), images
+        say(f"features of {len(images.images):,} images of {part.name}")
+        parts[part.name] = backbone.run(images.images, progress=say), images
     every = np.concatenate([features for features, _ in parts.values()])
     mean = every.mean(0)
     length = float(np.linalg.norm(every - mean, axis=1).mean())
@@ -89,16 +90,28 @@ def build_adopted_pack(
     bank = quantised(np.concatenate(rows), scale, zero_point)
     files["bank.safetensors"] = save({"features": bank, "labels": np.concatenate(labels).astype(np.int32)})
     files["bank.json"] = json.dumps(classes).encode()
-    floats = next((backbone.files[k] for k in ("fp32.onnx", "fp32.tflite") if k in backbone.files), None)
-    real = seen if floats is None else float_features(backbone, probes)
+    real = float_features(backbone, probes)
     files["probes.safetensors"] = save(
         {"images": probes, "features": real, "quantised": quantised(seen, scale, zero_point)}
     )
     files[SELF_TEST] = SelfTest.from_image(probes[0], (), 0.0).png()
-    facts: dict[str, Any] = {
+    backbone = replace(backbone, scale=scale, zero_point=zero_point)
+    provenance = {"split": split_name, "backbone": backbone.name, "pack": asdict(recipe)}
+    facts = {
+        **pack_facts(backbone, recipe.name, recipe.version, provenance),
+        "independent_classes": not recipe.head.mixing,
+        "backbone_parity": adopted_parity(backbone, probes, real),
+    }
+    write_pack(output, facts, files, overwrite=True)
+    say(f"wrote {output}")
+
+
+def pack_facts(backbone: AdoptedBackbone, name: str, version: str, provenance: dict[str, Any]) -> dict[str, Any]:
+    """What pack.json says of any pack around a backbone from elsewhere."""
+    return {
         "schema_version": SCHEMA,
-        "name": recipe.name,
-        "version": recipe.version,
+        "name": name,
+        "version": version,
         "licence": "see the backbone's own",
         "input": {
             "height": backbone.size[0],
@@ -108,14 +121,27 @@ def build_adopted_pack(
             "mean": list(backbone.mean),
             "std": list(backbone.std),
         },
-        "features": {"size": backbone.features, "unit": False, "scale": scale, "zero_point": zero_point},
+        "features": {
+            "size": backbone.features,
+            "unit": False,
+            "scale": backbone.scale,
+            "zero_point": backbone.zero_point,
+        },
         "max_classes": 1000,
-        "independent_classes": not recipe.head.mixing,
-        "provenance": {"split": split_name, "backbone": backbone.name, "pack": asdict(recipe)},
+        "provenance": provenance,
         "accuracy": {},
     }
-    write_pack(output, facts, files, overwrite=True)
-    say(f"wrote {output}")
+
+
+def adopted_parity(backbone: AdoptedBackbone, probes: np.ndarray, features: np.ndarray) -> dict[str, Any]:
+    """ "precision.target" -> how close that stored graph's features are to the float ones; {} where there are none.
+
+    Args:
+        probes: uint8 (p, H, W, 3); features: float32 (p, d) of the float graph.
+    """
+    if not any(key.startswith("fp32") for key in backbone.files):
+        return {}
+    return {key: asdict(compare(features, backbone.run(probes, key))) for key in backbone.files}
 
 
 def calibration_images(split_name: str, shared: Path, cache: Path) -> np.ndarray:
@@ -131,11 +157,8 @@ def calibration_images(split_name: str, shared: Path, cache: Path) -> np.ndarray
 
 
 def float_features(backbone: AdoptedBackbone, images: np.ndarray) -> np.ndarray:
-    """Features of prepared images by the float graph, float32 (n, d)."""
-    from dataclasses import replace
-
-    floats = {key: data for key, data in backbone.files.items() if key.startswith("fp32")}
-    return replace(backbone, files=floats).run(images)
+    """Features of prepared images by the float graph, or by the only one that there is: float32 (n, d)."""
+    return backbone.run(images, next((key for key in backbone.files if key.startswith("fp32")), None))
 
 
 def quantised(features: np.ndarray, scale: float, zero_point: int) -> np.ndarray:

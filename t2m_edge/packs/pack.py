@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from t2m_edge.hypernetworks.class_vectors import TextCentres
+from t2m_edge.hypernetworks.class_vectors import PROMPTS, Prompts, TextCentres
 from t2m_edge.hypernetworks.numpy_form import numpy_form
 from t2m_edge.packs.calibration import Calibration
 from t2m_edge.packs.store import INDEX, PackStore
@@ -26,6 +26,7 @@ SCHEMA = 1
 DEFAULT = "default"
 SELF_TEST = "self_test.png"
 """The first probe image: the same bytes in every artifact, whichever Pillow is installed, and none to load."""
+MAX_TEMPLATES = 256
 DERIVED = ("fp16", "int8-dynamic")
 """Precisions that are made from the stored fp32 graphs."""
 
@@ -37,6 +38,8 @@ class PackInfo:
     features: length of a feature vector; unit: whether it has length 1; scale, zero_point: of the int8 features.
     independent: whether the hypernetwork makes each class's row from that class alone.
     parity: "precision.target" -> how close that graph is to the float one, as pack build measured it.
+    prompts: how the names of classes become texts.
+    logits: an interval that int8 logits cover whatever the bank shows, where the bank does not show the classes.
     calibration: temperature of the scores and accuracy to expect, where they were measured.
     """
 
@@ -53,6 +56,8 @@ class PackInfo:
     accuracy: dict[str, Any]
     independent: bool
     parity: dict[str, Any]
+    prompts: Prompts
+    logits: tuple[float, float]
     calibration: Calibration
 
 
@@ -69,7 +74,7 @@ class FeatureBank:
     scale: float
     zero_point: int
 
-    @property
+    @cached_property
     def real(self) -> np.ndarray:
         """The features dequantised, float32 (n, d)."""
         return (self.features.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
@@ -287,11 +292,31 @@ def _info(store: PackStore) -> PackInfo:
             accuracy=dict(index["accuracy"]),
             independent=_independent(index),
             parity=dict(index.get("backbone_parity", {})),
+            prompts=_prompts(index.get("prompts")),
+            logits=_interval(index.get("logits", (0, 0))),
             calibration=Calibration.from_dict(index["calibration"]) if "calibration" in index else Calibration(),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{store.path}: {INDEX} is off at {error}; get the pack again") from None
     return info
+
+
+def _prompts(found: dict[str, Any] | None) -> Prompts:
+    if found is None:
+        return PROMPTS
+    templates = tuple((str(text), float(weight)) for text, weight in found["templates"])
+    prompts = Prompts(templates, float(found["name_weight"]))
+    weights = [weight for _, weight in templates] + [prompts.name_weight]
+    if not 1 <= len(templates) <= MAX_TEMPLATES or not all(0 < w < 1e6 for w in weights):
+        raise ValueError("prompts")
+    return prompts
+
+
+def _interval(ends: Any) -> tuple[float, float]:
+    low, high = (float(end) for end in ends)
+    if not -1e6 < low <= high < 1e6:
+        raise ValueError("logits")
+    return low, high
 
 
 def _independent(index: dict[str, Any]) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +23,7 @@ from t2m_runtime.errors import InputError
 
 SCHEMA_VERSION = 1
 KINDS = ("bag", "sentence-transformers", "open-clip")
+WORDS_KEPT = 65_536
 MAX_JSON_BYTES = 8 * 2**20
 FILES = ("encoder.json", "encoder.safetensors", "tokenizer.json")
 
@@ -91,18 +94,24 @@ class BagEncoder:
         self._linear, self._output = np.split(linear.T, [e])
         self._output_bias = tensors["linear_bias"]
         self._taught = TaughtWords(tensors["taught_words"])
+        # The classes of a task share most of their words.
+        self._known = lru_cache(maxsize=WORDS_KEPT)(self._knows)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """float32 (len(texts), d_text), unit rows (a row of zeros for a text without any known token)."""
         tokens = [self._tokens(text) for text in texts]
         means = np.zeros((len(texts), self._table.shape[1]), np.float32)
-        for row, ids in enumerate(tokens):
-            if ids:
-                means[row] = self._row_weight[ids] @ self._table[ids].astype(np.float32) / self._weight[ids].sum()
+        counts = np.array([len(ids) for ids in tokens])
+        if counts.any():
+            every = np.fromiter(chain.from_iterable(tokens), np.intp)
+            # Where each text that has tokens begins.
+            begins = (np.cumsum(counts) - counts)[counts > 0]
+            sums = np.add.reduceat(self._row_weight[every, None] * self._table[every], begins)
+            means[counts > 0] = sums / np.add.reduceat(self._weight[every], begins)[:, None]
         hidden = np.maximum(means @ self._hidden + self._hidden_bias, 0)
         vectors = means @ self._linear + hidden @ self._output + self._output_bias
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors[[not ids for ids in tokens]] = 0
+        vectors[counts == 0] = 0
         return vectors
 
     def _tokens(self, text: str) -> list[int]:
@@ -112,10 +121,11 @@ class BagEncoder:
 
     def words(self, text: str) -> list[tuple[str, bool]]:
         """The words of a text in order, each with whether the encoder was taught it (see TaughtWords)."""
-        return [(word, self._normalized(word) in self._taught) for word in split_words(text)]
+        return [(word, self._known(word)) for word in split_words(text)]
 
-    def _normalized(self, word: str) -> str:
-        return word.lower() if word.isascii() else self._tokenizer.normalizer.normalize_str(word).strip()
+    def _knows(self, word: str) -> bool:
+        plain = word.lower() if word.isascii() else self._tokenizer.normalizer.normalize_str(word).strip()
+        return plain in self._taught
 
     def token_count(self, text: str) -> int:
         """Number of tokens of a text before any is cut off."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,13 +45,37 @@ def test_the_report_is_plain_json(tiny_pack, task, tmp_path) -> None:
     report = t2m_edge.compile(task, tmp_path / "m.tflite", pack=tiny_pack)
     told = json.loads(json.dumps(report.to_dict()))
     assert told["schema_version"] == 1
-    assert list(told["stages"]) == ["read", "encode", "hypernetwork", "trust", "quantise", "write", "check", "save"]
+    order = ["read", "encode", "hypernetwork", "trust", "quantise", "write", "compare", "save", "check"]
+    assert list(told["stages"]) == order
 
 
 def test_the_same_task_gives_the_same_bytes(tiny_pack, task, tmp_path) -> None:
     for name in ("one", "two"):
         t2m_edge.compile(task, tmp_path / f"{name}.tflite", pack=tiny_pack)
     assert (tmp_path / "one.tflite").read_bytes() == (tmp_path / "two.tflite").read_bytes()
+
+
+EVERY_TARGET = """
+import sys, t2m_edge
+for target in ("tflite", "onnx", "head"):
+    t2m_edge.compile(sys.argv[1], f"{sys.argv[2]}.{target}", pack=sys.argv[3], target=target)
+"""
+
+
+def test_two_processes_give_the_same_bytes(tiny_pack, task, tmp_path) -> None:
+    for name, seed, threads in (("one", "1", "1"), ("two", "2", "2")):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "OPENBLAS_NUM_THREADS": threads}
+        command = [sys.executable, "-c", EVERY_TARGET, str(task), str(tmp_path / name), str(tiny_pack)]
+        subprocess.run(command, env=environment, check=True)
+    for target in ("tflite", "onnx", "head"):
+        assert (tmp_path / f"one.{target}").read_bytes() == (tmp_path / f"two.{target}").read_bytes()
+
+
+def test_the_manifest_says_what_it_was_made_with(tiny_pack, task, tmp_path) -> None:
+    t2m_edge.compile(task, tmp_path / "m.tflite", pack=tiny_pack)
+    manifest = read_manifest(tmp_path / "m.tflite")
+    assert manifest.tool_version == t2m_edge.__version__
+    assert f"numpy {np.__version__}, tokenizers " in manifest.made_with
 
 
 def test_reordered_classes_give_reordered_scores(tiny_pack, tmp_path) -> None:

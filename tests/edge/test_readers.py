@@ -6,7 +6,6 @@ where T2M_READER_<name> is its python, such as T2M_READER_tflite_runtime=~/old/b
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -140,8 +139,6 @@ def test_every_reader_gives_the_newest_ones_answers(scores, target, precision, r
 
 def test_readers_with_the_same_kernels_agree_exactly(scores):
     """MediaPipe runs LiteRT's XNNPACK kernels."""
-    if importlib.util.find_spec("mediapipe") is None and "T2M_READER_mediapipe" not in os.environ:
-        pytest.skip("mediapipe is not installed")
     expected, found = scores("tflite", "int8", "litert")[0], scores("tflite", "int8", "mediapipe")[0]
     np.testing.assert_allclose(found, expected, atol=1e-6)
 

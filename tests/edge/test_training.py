@@ -18,6 +18,7 @@ import t2m_edge  # noqa: E402
 from t2m_edge.backbones.folding import backbone_graph  # noqa: E402
 from t2m_edge.backbones.resnet import POOLED, ResNet, normalise  # noqa: E402
 from t2m_edge.backbones.transform import FeatureTransform, fit_transform  # noqa: E402
+from t2m_edge.cli.main import run as run_command  # noqa: E402
 from t2m_edge.evaluation.metrics import drawn_tasks_accuracy, per_class_accuracy  # noqa: E402
 from t2m_edge.hypernetworks.class_vectors import text_centres  # noqa: E402
 from t2m_edge.packs import load_pack  # noqa: E402
@@ -283,6 +284,17 @@ def test_a_pack_is_built_and_compiles(shared, cache, backbone, tiny_pack, tmp_pa
     assert report.model.max_error < 0.1
     build_pack(backbone, tiny_pack / "text", "0", shared, cache, tmp_path / "again", recipe)
     assert load_pack(tmp_path / "again").files == pack.files
+    retrain = ["train", "head", str(tmp_path / "small"), "--shared", str(shared), "--cache", str(cache)]
+    assert run_command([*retrain, "-o", str(tmp_path / "hidden"), "--steps", "3", "--hidden", "8"]) == 0
+    hidden = load_pack(tmp_path / "hidden")
+    hidden.verify()
+    assert {n for n in pack.files if pack.files[n] != hidden.files[n]} == {
+        f"hypernetwork/hypernetwork.{kind}" for kind in ("onnx", "safetensors")
+    }
+    assert (
+        not hidden.info.independent
+        and len(t2m_edge.compile(task, tmp_path / "h.t2mh", pack=hidden, target="head", min_agreement=0).labels) == 2
+    )
     other = replace(recipe, head=replace(head, seed=1))
     build_pack(backbone, tiny_pack / "text", "0", shared, cache, tmp_path / "other", other)
     assert load_pack(tmp_path / "other").files != pack.files
@@ -340,7 +352,7 @@ def check_adopted(pack, tmp_path, cells) -> None:
 
 @pytest.mark.shared
 def test_mobilenets_embedding_becomes_a_pack_with_its_graph_as_it_is(
-    shared, cache, tiny_pack, shared_data, tmp_path
+    shared, cache, tiny_pack, shared_data, tmp_path, capsys
 ) -> None:
     from t2m_exporters.foreign_tflite import adopt_tflite
 
@@ -349,6 +361,8 @@ def test_mobilenets_embedding_becomes_a_pack_with_its_graph_as_it_is(
     assert (pack.info.features, pack.info.unit, pack.info.input.height) == (1024, False, 224)
     assert pack.backbone("tflite", "int8") == adopt_tflite(path.read_bytes())
     check_adopted(pack, tmp_path, [("tflite", "int8")])
+    assert run_command(["train", "head", str(pack.path), "--shared", str(shared), "-o", str(tmp_path / "x")]) == 2
+    assert "holds a backbone from elsewhere" in capsys.readouterr().err
     with pytest.raises(InputError, match="has no fp32 graph for onnx, only int8.tflite"):
         t2m_edge.compile(tmp_path / "t.txt", tmp_path / "x.onnx", pack=pack, target="onnx", precision="fp32")
 

@@ -236,8 +236,9 @@ def _fully_connected_int8(
 ) -> np.ndarray:
     """x int8 (n, in) -> int8 (n, out)."""
     columns = layer.columns
-    shifted = x.astype(columns.dtype) - columns.dtype.type(zero_point)
-    accumulators = (shifted @ columns).astype(np.int64) + layer.bias
+    # sum((x - zero_point) * w) = sum(x * w) - zero_point * sum(w), every sum exact.
+    bias = layer.bias - zero_point * layer.weight.sum(1, dtype=np.int64)
+    accumulators = (x.astype(columns.dtype) @ columns).astype(np.int64) + bias
     # One scale counts as "per tensor" in TFLite, where the product of scales is rounded to float32.
     kind = np.float64 if len(layer.bias) > 1 else np.float32
     product = kind(np.float32(scale)) * layer.weight_scale.astype(kind)

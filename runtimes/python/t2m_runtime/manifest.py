@@ -175,6 +175,7 @@ class Manifest:
             pack's .tflite graph, int8 or (for the float precisions) fp32. A head fits only the backbone that it was
             made for.
         tool_version: version of t2m-edge that wrote it.
+        made_with: what else decides its bytes: versions of libraries, the processor's kind; empty where unknown.
         self_test: SelfTest of a full model, HeadTest of a head file, None when the artifact carries none.
         reject: share of outside images that may still get a class's name, as asked at ``compile --reject``; the last
             label is then NONE_LABEL, with a threshold that no score reaches. None where nothing was asked.
@@ -198,6 +199,7 @@ class Manifest:
     tool_version: str
     self_test: SelfTest | HeadTest | None = None
     independent: bool = False
+    made_with: str = ""
     reject: float | None = None
 
     def __post_init__(self) -> None:
@@ -207,7 +209,7 @@ class Manifest:
         """One line of JSON; the same manifest gives the same text.
 
         ``thresholds`` is left out where no class has one, ``self_test`` where there is none; a head file, kept small,
-        has no ``output`` and no ``mean`` and ``std``, which are matters of the full model.
+        has no ``made_with`` and no ``output``, ``mean`` and ``std``, which are matters of the full model.
         """
         body: dict[str, Any] = {
             "schema_version": self.schema_version,
@@ -232,6 +234,8 @@ class Manifest:
         body["pack"] = {"name": self.pack.name, "version": self.pack.version, "sha256": self.pack.sha256}
         body["backbone_sha256"] = self.backbone_sha256
         body["tool_version"] = self.tool_version
+        if self.made_with and self.target != "head":
+            body["made_with"] = self.made_with
         if self.independent:
             body["independent"] = True
         if self.reject is not None:
@@ -305,6 +309,7 @@ class Manifest:
             tool_version=_field(body, "tool_version", _text),
             self_test=self_test,
             independent=_field(body, "independent", _boolean) if "independent" in body else False,
+            made_with=_field(body, "made_with", _text) if "made_with" in body else "",
             reject=_field(body, "reject", _number) if "reject" in body else None,
         )
 
@@ -446,6 +451,8 @@ def _check(manifest: Manifest) -> None:
     require(_SHA256.match(manifest.pack.sha256) is not None, "pack", "has a sha256 that is not 64 hex digits")
     require(_SHA256.match(manifest.backbone_sha256) is not None, "backbone_sha256", "is not 64 hex digits")
     _check_text("tool_version", manifest.tool_version)
+    if manifest.made_with:
+        _check_text("made_with", manifest.made_with)
     test = manifest.self_test
     if test is not None:
         if isinstance(test, HeadTest):

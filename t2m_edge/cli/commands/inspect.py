@@ -45,7 +45,7 @@ def inspect(model: Model, json: Json = False, debug: Debug = False) -> None:
         ("backbone", f"sha256 {manifest.backbone_sha256[:16]}..."),
         ("self-test", f"yes, tolerance {test.tolerance:g}" if test else "none"),
         ("RAM", f"{arena:,} bytes on the C core (frames of up to 1,920 pixels)" if arena else "not for the C core"),
-        ("written by", f"t2m-edge {manifest.tool_version}"),
+        ("written by", ", ".join(filter(None, [f"t2m-edge {manifest.tool_version}", manifest.made_with]))),
     ]
     for name, value in facts:
         say(f"  {name:<14} {value}")

@@ -121,15 +121,28 @@ def export(
 @app.command()
 def build(
     backbone: Annotated[
-        Path,
-        typer.Option(metavar="FILE", help="backbone.safetensors of train backbone; or a .tflite or .onnx of your own."),
-    ],
-    text: Annotated[Path, typer.Option(metavar="DIR", help="The text encoder that train text wrote.")],
-    shared: Annotated[
-        Path,
-        typer.Option(metavar="DIR", envvar="T2M_SHARED", help="The folder that holds data/ (archives, splits.json)."),
+        str,
+        typer.Option(
+            metavar="MODEL",
+            help="backbone.safetensors of train backbone; a .tflite or .onnx; timm:NAME; open_clip:MODEL/PRETRAINED.",
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The pack folder, or .t2mpack file.")],
+    text: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The text encoder that train text wrote. [default: open_clip's own]"),
+    ] = None,
+    shared: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", envvar="T2M_SHARED", help="The folder that holds data/; needed with --text."),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Images to calibrate int8 with. [default: data's, or synthesised ones]"),
+    ] = None,
+    templates: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Prompts for open_clip: one a line, {} for the class.")
+    ] = None,
     mean: Annotated[
         tuple[float, float, float],
         typer.Option(metavar="R G B", help="Of an .onnx, in steps of 0 to 255. [default: ImageNet's]"),
@@ -155,14 +168,22 @@ def build(
     \b
     t2m-edge pack build --backbone runs/backbone/backbone.safetensors --text runs/text --shared ../shared -o packs/mine
     t2m-edge pack build --backbone mobilenet_embedding.tflite --text runs/text --shared ../shared -o packs/mobilenet
+    t2m-edge pack build --backbone timm:mobilenetv3_small_100 --text runs/text --shared ../shared -o packs/v3
+    t2m-edge pack build --backbone open_clip:MobileCLIP2-S0/dfndr2b -o packs/mobileclip
 
-    A .tflite or .onnx embedding model is used as it is: its int8 graph stays bit for bit what it was.
+    A .tflite or .onnx embedding model is used as it is: its int8 graph stays bit for bit what it was. An open_clip
+    model classifies by its own text tower: no training, no images.
     """
     need_extra("train", "pack build")
     import tempfile
+    from dataclasses import replace
 
+    from t2m_edge.backbones.adopted import adopt
+    from t2m_edge.backbones.torch_models import is_torch_model
     from t2m_edge.cli.choices import one_of
     from t2m_edge.cli.commands.train import check_shared
+    from t2m_edge.packs.adopting import build_adopted_pack, calibration_images
+    from t2m_edge.packs.from_torch import build_torch_pack, photos
     from t2m_edge.packs.writing import zip_pack
     from t2m_edge.training.device import set_up_torch
     from t2m_edge.training.packing import PackRecipe, build_pack
@@ -170,25 +191,42 @@ def build(
     from t2m_runtime.errors import InputError
 
     one_of("--split", split, (*SPLITS, "every", "tuning", "none"))
-    check_shared(shared)
     set_up_torch("cpu", threads)
-    own = backbone.suffix not in (".tflite", ".onnx")
-    needed = [(backbone, "--backbone"), (text, "--text")]
-    for path, what in [*needed, (backbone.with_suffix(".json"), "--backbone")] if own else needed:
+    file = Path(backbone)
+    by_name = not file.exists() and is_torch_model(backbone)
+    own = not by_name and file.suffix not in (".tflite", ".onnx")
+    needed = [] if by_name else [(file, "--backbone")]
+    if own:
+        needed.append((file.with_suffix(".json"), "--backbone"))
+    if text is not None:
+        needed.append((text, "--text"))
+    for path, what in needed:
         if not path.exists():
             raise InputError(f"{what}: {path} does not exist; make it with t2m-edge train {what[2:]}")
+    if text is not None or not by_name:
+        if text is None or shared is None:
+            raise InputError(f"a hypernetwork is trained for {backbone}; give --text DIR and --shared DIR")
+        check_shared(shared)
+    if templates is not None and (not by_name or text is not None):
+        raise InputError("--templates is for an open_clip model's own text tower; leave it out here")
+    if calibration is not None and (own or file.suffix == ".tflite"):
+        raise InputError(f"--calibration is not used for {backbone}; leave it out")
     refuse_folder(output, overwrite)
     recipe = PackRecipe(name=name, version=version)
 
     def make(folder: Path) -> None:
-        if own:
-            build_pack(backbone, text, split, shared, cache, folder, recipe)
-            return
-        from t2m_edge.backbones.adopted import adopt
-        from t2m_edge.packs.adopting import build_adopted_pack, calibration_images
-
-        images = calibration_images(split, shared, cache) if backbone.suffix == ".onnx" else None
-        build_adopted_pack(adopt(backbone, images, mean, std), text, split, shared, cache, folder, recipe)
+        if by_name:
+            build_torch_pack(
+                backbone, text, split, shared if text else None, cache, calibration, templates, folder, recipe, threads
+            )
+        elif own:
+            build_pack(file, text, split, shared, cache, folder, recipe)
+        else:
+            images = None
+            if file.suffix == ".onnx":
+                images = photos(calibration) if calibration else calibration_images(split, shared, cache)
+            adopted = replace(adopt(file, images, mean, std), threads=threads)
+            build_adopted_pack(adopted, text, split, shared, cache, folder, recipe)
 
     if output.suffix == ".t2mpack":
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as aside:

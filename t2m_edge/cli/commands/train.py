@@ -105,11 +105,13 @@ def head(
     t2m-edge train head packs/mine --shared ../shared -o packs/hidden --hidden 64
     """
     need_extra("train", "train head")
+    from dataclasses import replace
+
     from t2m_edge.cli.commands.pack import refuse_folder
-    from t2m_edge.packs import load_pack
+    from t2m_edge.packs.pack import DEFAULT, default_path
     from t2m_edge.training.device import set_up_torch
     from t2m_edge.training.head import HeadRecipe
-    from t2m_edge.training.packing import PackRecipe, retrain_head
+    from t2m_edge.training.retraining import retrain_head
     from t2m_runtime.errors import InputError
 
     check_shared(shared)
@@ -117,8 +119,11 @@ def head(
     refuse_folder(output, overwrite)
     if hidden < 0 or (steps is not None and steps < 1):
         raise InputError("--hidden and --steps are counts; give 0 or more, and 1 or more")
-    recipe = HeadRecipe(seed=seed, hidden=hidden, mixing=mixing, **({} if steps is None else {"steps": steps}))
-    retrain_head(load_pack(pack), shared, cache, output, PackRecipe(head=recipe))
+    # A closed-form start gives the rows of a linear head.
+    recipe = HeadRecipe(seed=seed, hidden=hidden, mixing=mixing, skip=not hidden)
+    if steps is not None:
+        recipe = replace(recipe, steps=steps)
+    retrain_head(default_path() if pack == DEFAULT else Path(pack), shared, cache, output, recipe)
     if json:
         print_json("train head", {"output": str(output)})
     else:

@@ -50,7 +50,8 @@ class LiteRTEngine:
             with _without_announcement() if name != "litert-reference" else contextlib.nullcontext():
                 interpreter = package.Interpreter(model_content=model, num_threads=num_threads, **options)
                 # Everything that can be checked is checked before memory is claimed.
-                _check_claims(interpreter.get_tensor_details())
+                if not trusted:
+                    _check_claims(interpreter.get_tensor_details())
                 self._bind(interpreter.get_input_details(), interpreter.get_output_details())
                 interpreter.allocate_tensors()
         except InputError:
