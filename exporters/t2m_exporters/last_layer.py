@@ -67,13 +67,15 @@ class Rows:
 
     def real(self) -> tuple[np.ndarray, np.ndarray]:
         """Weights (k, d) and biases (k,), float64; zeros for a layer without a bias."""
-        weight = self.weight.astype(np.float64)
-        if self.scale is not None:
-            weight = (weight - self.zero_point[:, None]) * self.scale[:, None].astype(np.float64)
-        if self.bias is None:
-            return weight, np.zeros(len(weight))
-        bias = self.bias.astype(np.float64)
-        return weight, bias * self.bias_scale if self.bias.dtype == np.int32 else bias
+        # Numbers of a damaged file are checked for being finite afterwards; until then numpy would warn.
+        with np.errstate(all="ignore"):
+            weight = self.weight.astype(np.float64)
+            if self.scale is not None:
+                weight = (weight - self.zero_point[:, None]) * self.scale[:, None].astype(np.float64)
+            if self.bias is None:
+                return weight, np.zeros(len(weight))
+            bias = self.bias.astype(np.float64)
+            return weight, bias * self.bias_scale if self.bias.dtype == np.int32 else bias
 
     def with_rows(self, weight: np.ndarray, bias: np.ndarray) -> tuple[Rows, int]:
         """These rows and more, which are rounded to the form of the old ones.

@@ -293,6 +293,8 @@ def _tail(head: Head | QuantizedHead, manifest: Manifest) -> tuple[list[bytes], 
         target = f"{HEAD}scores" if integer else SCORES
         nodes.append(wire.node("Softmax", [source], [target], axis=1))
         source = target
+    elif output.scores == "sigmoid":
+        nodes.append(wire.node("Sigmoid", [source], [SCORES]))
     elif not integer:
         nodes.append(wire.node("Identity", [source], [SCORES]))
     if not integer:

@@ -93,8 +93,7 @@ def append_head_tflite(backbone: bytes, head: Head | QuantizedHead, manifest: Ma
         tensor = _int8_tail(writer, _int8_head(writer, tensor, head, manifest), head, manifest)
     else:
         tensor = _float_tail(writer, _float_head(writer, tensor, head, manifest), len(head.labels), manifest)
-    softmax = manifest.output.scores == "softmax"
-    metadata = model_metadata(manifest.name, _description(head), *image.shape[1:3], softmax)
+    metadata = model_metadata(manifest.name, _description(head), *image.shape[1:3], manifest.output.scores)
     model = writer.finish(
         (INPUT, existing.inputs[0]), (SCORES, tensor), _description(head), {METADATA_NAME: metadata}, SIGNATURE
     )
@@ -162,7 +161,10 @@ def _float_tail(writer: ModelWriter, logits: int, k: int, manifest: Manifest) ->
         return logits
     integer = manifest.output.dtype != "float32"
     scores = writer.tensor(f"{HEAD}scores" if integer else SCORES, (1, k), "float32")
-    writer.operator("SOFTMAX", [logits], scores, "float32", _BETA)
+    if _wants(manifest, "sigmoid"):
+        writer.operator("LOGISTIC", [logits], scores, "float32")
+    else:
+        writer.operator("SOFTMAX", [logits], scores, "float32", _BETA)
     return _quantised(writer, scores, k, "float32", manifest) if integer else scores
 
 

@@ -27,17 +27,22 @@ _IMAGE_PROPERTIES = 2
 _FEATURE_PROPERTIES = 1
 _NORMALIZATION_OPTIONS = 1
 _REF = "UOffsetTRelative"
+_MEANING = {
+    "softmax": "One score a class; they sum to 1.",
+    "logits": "One logit a class.",
+    "sigmoid": "One score a class, from 0 to 1, each by itself.",
+}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def model_metadata(name: str, description: str, height: int, width: int, softmax: bool = True) -> bytes:
+def model_metadata(name: str, description: str, height: int, width: int, scores: str = "softmax") -> bytes:
     """ModelMetadata of an image classifier whose normalisation is inside the graph.
 
     Args:
         name: name of the task.
         description: one line for people.
         height, width: of the input image.
-        softmax: whether the scores sum to 1; else they are logits.
+        scores: "softmax", "logits" or "sigmoid".
 
     Returns:
         The flatbuffer: RGB image in, mean 0 and std 1 (that is: give it the raw bytes), labels.txt along the axis of
@@ -79,14 +84,14 @@ def model_metadata(name: str, description: str, height: int, width: int, softmax
         (_REF, 3, table(3, ("Uint8", 0, _IMAGE_PROPERTIES), (_REF, 1, picture))),
         (_REF, 4, one(table(2, ("Uint8", 0, _NORMALIZATION_OPTIONS), (_REF, 1, identity)))),
     )
-    scores = table(
+    result = table(
         7,
         (_REF, 0, text("scores")),
-        (_REF, 1, text("One score a class; they sum to 1." if softmax else "One logit a class.")),
+        (_REF, 1, text(_MEANING[scores])),
         (_REF, 3, table(3, ("Uint8", 0, _FEATURE_PROPERTIES), (_REF, 1, table(0)))),
         (_REF, 6, one(labels)),
     )
-    subgraph = table(7, (_REF, 2, one(image)), (_REF, 3, one(scores)))
+    subgraph = table(7, (_REF, 2, one(image)), (_REF, 3, one(result)))
     root = table(
         8,
         (_REF, 0, text(name)),

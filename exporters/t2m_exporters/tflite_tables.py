@@ -38,6 +38,7 @@ OPERATORS = {
     "CONV_2D": OperatorKind(3, 1, {"float32": 1, "int8": 3, "dynamic": 5}),
     "DEPTHWISE_CONV_2D": OperatorKind(4, 2, {"float32": 1, "int8": 3, "dynamic": 6}),
     "DEQUANTIZE": OperatorKind(6, 38, {"uint8": 1, "int8": 2, "float16": 3}),
+    "LOGISTIC": OperatorKind(14, 0, {"float32": 1}),
     "FULLY_CONNECTED": OperatorKind(9, 8, {"float32": 1, "int8": 4, "dynamic": 9}),
     "L2_NORMALIZATION": OperatorKind(11, 12, {"float32": 1, "int8": 2}),
     "SOFTMAX": OperatorKind(25, 9, {"float32": 1, "int8": 2}),
@@ -165,17 +166,20 @@ class ModelWriter:
             b.PrependInt32Slot(3, facts.code, 0)
             self._code_index[key] = len(self._codes)
             self._codes.append(b.EndObject())
-        b.StartObject(max((slot for slot, _, _ in options), default=0) + 1)
-        for slot, form, value in options:
-            getattr(b, f"Prepend{form}Slot")(slot, value, 0)
-        table = b.EndObject()
+        table = None
+        if facts.options_type:
+            b.StartObject(max((slot for slot, _, _ in options), default=0) + 1)
+            for slot, form, value in options:
+                getattr(b, f"Prepend{form}Slot")(slot, value, 0)
+            table = b.EndObject()
         sources, results = self.numbers(inputs, "<i4"), self.numbers([output], "<i4")
         b.StartObject(5)
         b.PrependUint32Slot(0, self._code_index[key], 0)
         b.PrependUOffsetTRelativeSlot(1, sources, 0)
         b.PrependUOffsetTRelativeSlot(2, results, 0)
         b.PrependUint8Slot(3, facts.options_type, 0)
-        b.PrependUOffsetTRelativeSlot(4, table, 0)
+        if table is not None:
+            b.PrependUOffsetTRelativeSlot(4, table, 0)
         self._operators.append(b.EndObject())
 
     def finish(

@@ -9,7 +9,7 @@ import numpy as np
 from t2m_exporters.fit import output_quantization
 from t2m_exporters.weights import rounded_head
 from t2m_runtime import Head, Manifest, QuantizedHead
-from t2m_runtime.head import softmax
+from t2m_runtime.head import scores_of
 from t2m_runtime.manifest import HeadTest, OutputSpec, SelfTest
 
 TOLERANCE = {"int8": 0.1, "int8-dynamic": 0.1, "fp16": 0.01, "fp32": 1e-3}
@@ -37,10 +37,10 @@ def with_self_test(
     held = head if isinstance(head, QuantizedHead) else rounded_head(head, manifest.target, manifest.precision)
     output, found = manifest.output, held.logits(features)
     tolerance = TOLERANCE[manifest.precision]
-    if output.scores == "softmax":
-        found = softmax(found)
+    if output.scores != "logits":
+        found = scores_of(found, output.scores)
     else:
-        # A softmax score moves at most a quarter as far as a logit does.
+        # A softmax or sigmoid score moves at most a quarter as far as a logit does.
         tolerance *= max(4.0, float(np.abs(found).max()))
     if output.dtype != "float32":
         low = -128 if output.dtype == "int8" else 0

@@ -6,6 +6,7 @@ TARGETS = ("tflite", "onnx", "head")
 PRECISIONS = ("int8", "fp32", "fp16", "int8-dynamic")
 OUTPUT_TYPES = ("float32", "uint8", "int8")
 SCORES = ("softmax", "logits")
+"""What --scores takes; --multi-label gives "sigmoid"."""
 ENDINGS = {"tflite": "tflite", "onnx": "onnx", "head": "t2mh"}
 
 
@@ -14,10 +15,14 @@ def why_not(target: str, precision: str, output_type: str = "float32", scores: s
     if target == "head":
         if precision in ("fp16", "int8-dynamic"):
             return f"a head file is int8 or fp32; an fp32 one also fits models of precision {precision}"
+        if scores == "sigmoid":
+            return "a multi-label model is a full one, .tflite or .onnx: runtimes give softmax scores for a head file"
         if output_type != "float32" or scores != "softmax":
             return "a head file has no output of its own; leave --output-type and --scores to the full model"
     elif output_type != "float32" and scores == "logits" and precision != "int8":
         return f"{output_type} logits need --precision int8; use it, or --scores softmax, or --output-type float32"
+    elif scores == "sigmoid" and output_type != "float32":
+        return "multi-label scores are float32; leave --output-type out"
     return None
 
 

@@ -16,6 +16,7 @@ from t2m_edge.compiler.artifacts import head_test, output_spec, with_self_test, 
 from t2m_edge.compiler.cells import ENDINGS, OUTPUT_TYPES, PRECISIONS, SCORES, TARGETS, not_int8, why_not
 from t2m_edge.compiler.known_words import check_words
 from t2m_edge.compiler.made_with import made_with
+from t2m_edge.compiler.multi_label import with_levels
 from t2m_edge.compiler.rejecting import with_none
 from t2m_edge.compiler.report import CompileReport, ModelParity
 from t2m_edge.compiler.running import running
@@ -28,7 +29,7 @@ from t2m_exporters.parity import Parity, compare, head_parity, worst_layer
 from t2m_exporters.quantize import quantize_head
 from t2m_exporters.weights import rounded_head
 from t2m_runtime import Classifier, Head, InputError, Manifest, QuantizedHead, WorkError
-from t2m_runtime.head import softmax
+from t2m_runtime.head import scores_of
 from t2m_runtime.manifest import MANIFEST_SCHEMA, OutputSpec
 
 PROBES = 4
@@ -48,6 +49,7 @@ def compile(
     output_type: str = "float32",
     scores: str = "softmax",
     reject: float | None = None,
+    multi_label: bool = False,
     min_agreement: float = 0.95,
     full_parity: bool = False,
     overwrite: bool = False,
@@ -63,6 +65,8 @@ def compile(
         output_type: "float32", "uint8" or "int8".
         scores: "softmax" (they sum to 1) or "logits".
         reject: adds the class "none of these", so set that this share of images outside the task still gets a name.
+        multi_label: each class is a question of its own ("animals with fur") with a sigmoid and a threshold of its own;
+            one class is enough. ``multi_label.py`` says what a score of 0.5 means.
         full_parity: run the artifact on all probe images of the pack, not on four.
         min_agreement: share of bank images on which the written head must choose the float head's class.
         overwrite: replace an existing file.
@@ -81,6 +85,10 @@ def compile(
         ("scores", scores, SCORES),
     ):
         _one_of(what, value, allowed)
+    if multi_label:
+        if scores != "softmax" or reject is not None:
+            raise InputError("a multi-label model has scores of its own and no class to reject; leave the other out")
+        scores = "sigmoid"
     if reason := why_not(target, precision, output_type, scores):
         raise InputError(reason)
     stages: dict[str, float] = {}
@@ -89,7 +97,7 @@ def compile(
         if target != "head":
             loaded.need_backbone(target, precision)
         if not isinstance(task, Task):
-            task = read_task(task, max_classes=loaded.info.max_classes)
+            task = read_task(task, max_classes=loaded.info.max_classes, min_classes=1 if multi_label else 2)
         path = Path(output) if output is not None else Path(f"{task.name}.{ENDINGS[target]}")
         check_output(path, overwrite)
     with _stage(stages, "encode"):
@@ -101,8 +109,11 @@ def compile(
     with _stage(stages, "hypernetwork"):
         head = loaded.head(labels, classes)
     with _stage(stages, "trust"):
-        expected, riskiest = expected_accuracy(head, loaded.info.calibration, loaded.bank.classes), riskiest_pairs(head)
+        expected = None if multi_label else expected_accuracy(head, loaded.info.calibration, loaded.bank.classes)
+        riskiest = riskiest_pairs(head)
         rejection = None
+        if multi_label:
+            head = with_levels(head, loaded.bank.real)
         if reject is not None:
             head, rejection = with_none(head, reject, loaded)
     with _stage(stages, "quantise"):
@@ -215,9 +226,7 @@ def _run(data: bytes, pack: Pack, head: Head, manifest: Manifest, full: bool) ->
     """
     count = len(pack.probes.images) if full else PROBES
     images = pack.probes.images[:count]
-    expected = head.logits(pack.probes.features[:count])
-    if manifest.output.scores == "softmax":
-        expected = softmax(expected)
+    expected = scores_of(head.logits(pack.probes.features[:count]), manifest.output.scores)
     with Classifier.load(data, trusted=True) as classifier:
         found = np.stack([classifier.scores(image) for image in images])
     test = manifest.self_test

@@ -67,6 +67,8 @@ def merge(model: str | Path, head: str | Path, output: str | Path, *, overwrite:
         raise InputError(f"{model} is a head file; give the full model first: t2m-edge merge MODEL HEAD")
     loaded, facts = load_head(head)
     check_head(loaded, facts, old.manifest, str(head))
+    if old.manifest.output.scores == "sigmoid":
+        raise InputError(f"{model} is multi-label and takes no head files; compile all its classes with --multi-label")
     manifest = replace(
         old.manifest,
         name=facts.name,
@@ -154,6 +156,8 @@ def add(
     old = read_artifact(model)
     more, facts = load_head(head)
     check_head(more, facts, old.manifest, str(head))
+    if old.manifest.output.scores == "sigmoid":
+        raise InputError(f"{model} is multi-label and takes no head files; compile all its classes with --multi-label")
     _need_independent(old.manifest, model)
     _need_independent(facts, head)
     for name, manifest in ((model, old.manifest), (head, facts)):

@@ -121,6 +121,8 @@ def inject(
     kind = kind_of(data)
     if kind is None:
         raise InputError(f"{model} is no .tflite, .onnx or safetensors file; give a trained classifier")
+    if own and own.manifest.output.scores == "sigmoid":
+        raise InputError(f"{model} is multi-label: its classes have levels of their own; compile all of them anew")
     if own and own.manifest.reject is not None:
         raise InputError(f"{model} has a class that rejects, made for its own; compile all classes with --reject")
     layer = _read_own(own) if own else _read_layer(data, kind, None if given is None else len(given.names))

@@ -68,7 +68,7 @@ def icis(
     model = CrossedAutoencoders(text.shape[1], known.shape[1], latent)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, 0, 0.02) if parameter.ndim > 1 else torch.nn.init.zeros_(parameter)
-    optimiser = torch.optim.Adam(model.parameters(), learning_rate)
+    optimiser = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
     history: list[float] = []
     flat = 0
     while len(history) < most_epochs and flat < 5:

@@ -97,7 +97,7 @@ WRONG = [
     ("input.std", [1, 1e999, 1]),
     ("input.preparation_version", 0),
     ("output.dtype", "float64"),
-    ("output.scores", "sigmoid"),
+    ("output.scores", "odds"),
     ("pack.sha256", "a" * 63),
     ("pack.sha256", "A" * 64),
     ("pack.sha256", "a" * 64 + "\n"),

@@ -27,12 +27,15 @@ class Result:
     Args:
         names: class names, best first.
         scores: their scores, best first; equal scores keep the order of the labels.
-        rejected: the best score is under its class's threshold: "none of these". The names are still listed.
+        rejected: the best score is under its class's threshold: "none of these". The names are still listed. Of a
+            multi-label model: no class is present.
+        present: of a multi-label model, the classes whose scores reach their thresholds, best first; else empty.
     """
 
     names: tuple[str, ...]
     scores: tuple[float, ...]
     rejected: bool
+    present: tuple[str, ...] = ()
 
 
 class Classifier:
@@ -85,6 +88,8 @@ class Classifier:
         if kind == "head" or kind is None:
             raise InputError(f"{name_of(path)} is a head file without a backbone; merge it into a full model first")
         output = manifest.output
+        if engine == "core" and output.scores == "sigmoid":
+            raise InputError(f"{name_of(path)} is multi-label, which the C core does not run; choose another engine")
         quantization = (output.scale, output.zero_point) if output.dtype != "float32" else (1.0, 0)
         loaded = load_engine(
             kind, data, engine=engine, num_threads=num_threads, quantization=quantization, trusted=trusted
@@ -116,13 +121,20 @@ class Classifier:
         spec = self.manifest.input
         scores = self.scores(prepare(image, spec.height, spec.width, spec.crop))
         order = np.argsort(-scores, kind="stable")
-        threshold = self.manifest.thresholds[order[0]]
-        rejected = threshold is not None and float(scores[order[0]]) < threshold
+        limits = self.manifest.thresholds
+        present: tuple[str, ...] = ()
+        if self.manifest.output.scores == "sigmoid":
+            present = tuple(self.labels[i] for i in order if scores[i] >= (0.5 if limits[i] is None else limits[i]))
+            rejected = not present
+        else:
+            threshold = limits[order[0]]
+            rejected = threshold is not None and float(scores[order[0]]) < threshold
         listed = order[:top_k]
         return Result(
             names=tuple(self.labels[index] for index in listed),
             scores=tuple(float(scores[index]) for index in listed),
             rejected=rejected,
+            present=present,
         )
 
     def classify_many(self, images: Iterable[Photo], top_k: int | None = None) -> list[Result]:
@@ -136,7 +148,7 @@ class Classifier:
             image: uint8 (height, width, 3) or (1, height, width, 3), of exactly the model's size.
 
         Returns:
-            float32 (k,), in the order of labels: softmax scores, or logits where the manifest says so.
+            float32 (k,), in the order of labels: as manifest.output.scores says.
 
         Raises:
             InputError: an image of another shape or dtype, or the classifier was closed.

@@ -192,6 +192,17 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(1, keepdims=True)
 
 
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)), float32 of the same shape."""
+    # exp of a large number would overflow; beyond 80 float32 has no other answer than 1.
+    return 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
+
+
+def scores_of(logits: np.ndarray, scores: str) -> np.ndarray:
+    """Logits (n, k) as an OutputSpec's ``scores`` says."""
+    return {"softmax": softmax, "sigmoid": sigmoid}.get(scores, np.asarray)(logits)
+
+
 def check_quantization(what: str, scale: float, zero_point: int) -> None:
     """Raises InputError unless scale is a positive normal float32 and zero_point an int8 value."""
     if not isinstance(scale, (int, float, np.floating)) or isinstance(scale, bool):

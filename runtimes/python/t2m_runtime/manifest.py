@@ -29,7 +29,7 @@ MAX_LABEL_CHARACTERS = 1000
 TARGETS = ("tflite", "onnx", "head", "c")
 PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic")
 OUTPUT_DTYPES = ("float32", "uint8", "int8")
-SCORES = ("softmax", "logits")
+SCORES = ("softmax", "logits", "sigmoid")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 # Control characters and line separators: a label must stay on its line in labels.txt and in a terminal.
@@ -59,7 +59,8 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """What the model gives: (1, k) of dtype, "softmax" scores that sum to 1 or raw "logits".
+    """What the model gives: (1, k) of dtype, "softmax" scores that sum to 1, raw "logits", or "sigmoid": a score from 0
+    to 1 for each class by itself, of which any number may be present.
 
     Args:
         scale, zero_point: of an integer dtype: ``score = (number - zero_point) * scale``. 0 for float32.

@@ -37,6 +37,9 @@ def compile_task(
         typer.Option(metavar="RATE", help="Add 'none of these': of images outside the task, RATE still get a name."),
     ] = None,
     full_parity: Annotated[bool, typer.Option("--full-parity", help="Run the model on all probe images.")] = False,
+    multi_label: Annotated[
+        bool, typer.Option("--multi-label", help="Each class by itself: any number may be present in a photo.")
+    ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
     debug: Debug = False,
@@ -71,6 +74,7 @@ def compile_task(
         output_type=output_type,
         scores=scores,
         reject=reject,
+        multi_label=multi_label,
         full_parity=full_parity,
         min_agreement=min_agreement,
         overwrite=overwrite,
@@ -110,8 +114,13 @@ def compile_task(
             f"  expect  {expected.accuracy:.0%} right on classes new to the pack ({expected.low:.0%} to "
             f"{expected.high:.0%} in four of five such tasks){known if expected.trained_on else ''}"
         )
-    alike = ", ".join(f"{pair.first!r} and {pair.second!r} ({pair.likeness:.2f})" for pair in report.riskiest)
-    say(f"  alike   {alike}: write what a photo shows of the one and not of the other")
+    alike = (
+        ""
+        if multi_label
+        else ", ".join(f"{pair.first!r} and {pair.second!r} ({pair.likeness:.2f})" for pair in report.riskiest)
+    )
+    if alike:
+        say(f"  alike   {alike}: write what a photo shows of the one and not of the other")
     for tensor, why in report.not_int8.items():
         say(f"  type    {tensor}: {why}")
     stages = ", ".join(f"{name} {seconds * 1000:.0f}" for name, seconds in report.stages.items())

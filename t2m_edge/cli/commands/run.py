@@ -53,6 +53,7 @@ def run(
             {
                 "photo": photo,
                 "rejected": result.rejected,
+                "present": list(result.present),
                 "classes": [{"name": name, "score": score} for name, score in zip(result.names, result.scores)],
             }
             for photo, result in answers
@@ -63,7 +64,8 @@ def run(
         rows = []
         for photo, result in answers:
             for place, (name, score) in enumerate(zip(result.names, result.scores)):
-                rejected = "rejected" if result.rejected and place == 0 else ""
+                rejected = "present" if name in result.present else ""
+                rejected = "rejected" if result.rejected and place == 0 else rejected
                 rows.append(["" if place else photo, name, f"{score:.3f}", rejected])
         say_table(["photo", "class", "score", ""], rows, right=(2,))
     for _, error in errors:

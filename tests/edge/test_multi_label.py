@@ -1,0 +1,90 @@
+"""compile --multi-label: each description by itself, all the way into the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from t2m_edge.cli.main import run
+from t2m_edge.compiler.compiling import compile
+from t2m_edge.compiler.editing import add, merge
+from t2m_edge.compiler.multi_label import with_levels
+from t2m_edge.packs import load_pack
+from t2m_runtime import Classifier, Head, Layer
+from t2m_runtime.errors import InputError
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Path:
+    path = tmp_path / "attributes.txt"
+    path.write_text("fur: an animal with fur\nstripes: black stripes; threshold: 0.9\nround: a round fruit\n")
+    return path
+
+
+def test_levels_come_from_the_bank_and_keep_the_order_of_the_images():
+    rng = np.random.default_rng(1)
+    head = Head(("a", "b"), (Layer(rng.normal(size=(2, 5)).astype(np.float32), np.float32([3, -8])),))
+    bank = rng.normal(size=(500, 5)).astype(np.float32)
+    before, after = head.logits(bank), with_levels(head, bank).logits(bank)
+    np.testing.assert_array_equal(before.argsort(0), after.argsort(0))
+    assert ((after > 0).mean(0) > 0.1).all()
+    assert ((after > 0).mean(0) < 0.25).all()
+
+
+@pytest.mark.parametrize("target", ["tflite", "onnx"])
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_scores_are_one_sigmoid_a_class(target, precision, task, tmp_path, tiny_pack):
+    out = tmp_path / f"m.{target}"
+    compile(task, out, pack=tiny_pack, target=target, precision=precision, multi_label=True, min_agreement=0)
+    pack = load_pack(tiny_pack)
+    with Classifier.load(out) as classifier:
+        assert classifier.manifest.output.scores == "sigmoid"
+        found = classifier.scores(pack.probes.images[0])
+        result = classifier.classify(IMAGE)
+        assert classifier.self_test() < 0.1 if classifier.manifest.self_test else True
+    assert ((found > 0) & (found < 1)).all()
+    assert found.sum() != pytest.approx(1, abs=1e-3)
+    scores = dict(zip(result.names, result.scores))
+    limits = {"fur": 0.5, "stripes": 0.9, "round": 0.5}
+    assert set(result.present) == {name for name, score in scores.items() if score >= limits[name]}
+    assert result.rejected == (not result.present)
+
+
+def test_a_class_keeps_its_scores_whatever_the_others_are(task, tmp_path, tiny_pack):
+    one = tmp_path / "one.txt"
+    one.write_text("fur: an animal with fur\n")
+    for path, out in ((task, "three"), (one, "one")):
+        compile(path, tmp_path / f"{out}.onnx", pack=tiny_pack, target="onnx", precision="fp32", multi_label=True)
+    with Classifier.load(tmp_path / "three.onnx") as three, Classifier.load(tmp_path / "one.onnx") as alone:
+        image = load_pack(tiny_pack).probes.images[1]
+        assert alone.scores(image)[0] == pytest.approx(three.scores(image)[0], abs=1e-5)
+
+
+def test_the_c_core_refuses_it_in_one_line(task, tmp_path, tiny_pack):
+    compile(task, tmp_path / "m.tflite", pack=tiny_pack, multi_label=True, min_agreement=0)
+    with pytest.raises(InputError, match="is multi-label, which the C core does not run"):
+        Classifier.load(tmp_path / "m.tflite", engine="core")
+
+
+def test_a_multi_label_model_takes_no_head_files(task, tmp_path, tiny_pack):
+    other = tmp_path / "other.txt"
+    other.write_text("cat\ndog\n")
+    compile(task, tmp_path / "m.tflite", pack=tiny_pack, multi_label=True, min_agreement=0)
+    compile(other, tmp_path / "m.t2mh", pack=tiny_pack, target="head", min_agreement=0)
+    for change in (merge, add):
+        with pytest.raises(InputError, match="is multi-label and takes no head files"):
+            change(tmp_path / "m.tflite", tmp_path / "m.t2mh", tmp_path / "x.tflite")
+
+
+@pytest.mark.parametrize(
+    "more", [["--scores", "logits"], ["--output-type", "int8"], ["--reject", "0.05"], ["--target", "head"]]
+)
+def test_options_that_do_not_fit_are_refused(more, task, tmp_path, tiny_pack, capsys):
+    out = tmp_path / "x.tflite"
+    assert run(["compile", str(task), "-o", str(out), "--pack", str(tiny_pack), "--multi-label", *more]) == 2
+    assert "multi-label" in capsys.readouterr().err
+    assert not out.exists()
