@@ -11,14 +11,22 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from t2m_edge.compiler import CompileReport, compile
+    from t2m_edge.compiler.injecting import InjectReport, inject
     from t2m_edge.packs import load_pack
     from t2m_edge.task import read_task
 
 __version__ = "0.1.0"
 
-__all__ = ["CompileReport", "compile", "load_pack", "read_task"]
+__all__ = ["CompileReport", "InjectReport", "compile", "inject", "load_pack", "read_task"]
 
-_HOMES = {"compile": "compiler", "CompileReport": "compiler", "load_pack": "packs", "read_task": "task"}
+_HOMES = {
+    "compile": "compiler",
+    "CompileReport": "compiler",
+    "inject": "compiler.injecting",
+    "InjectReport": "compiler.injecting",
+    "load_pack": "packs",
+    "read_task": "task",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -1,119 +1,148 @@
-"""Measure models on this machine: each in a process of its own, load, first run, steady state and frames kept apart.
+"""Measures models on the machine that it runs on, each in a process of its own: load, first run, steady state, frames.
 
 ``python -m t2m_bench.local REQUEST`` is that process: it reads a request as JSON and prints what it measured.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import resource
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from t2m_bench.meters import metered
+from t2m_bench.request import Measured, Request
+from t2m_bench.subject import Subject, import_engine, load
 from t2m_runtime.errors import InputError, WorkError
 
-FRAME = (480, 640)
 FRAME_RUNS = 30
+SWAP_RUNS = 200
 BLOCK_SECONDS = 0.1
+MIN_BLOCKS = 10
 
 
-@dataclass(frozen=True)
-class Request:
-    """What one process measures. models: one, or two that take turns; seconds: of steady state, each."""
-
-    models: tuple[str, ...]
-    engine: str | None
-    threads: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Of one model, in seconds. runs: single inferences; blocks: the median of each block of runs."""
-
-    engine: str
-    load: float
-    first: float
-    runs: tuple[float, ...]
-    blocks: tuple[float, ...]
-    prepare: tuple[float, ...]
-    frame: tuple[float, ...]
-
-
-def measure(request: Request) -> tuple[list[Measured], float]:
-    """Run a request in a new process: what it measured for each model, and the process's peak memory in MB.
+def measure(request: Request) -> list[Measured]:
+    """Run a request in a new process here: what it measured for each model.
 
     Raises:
         InputError: a model or the engine cannot be used.
         WorkError: the process died.
     """
     command = [sys.executable, "-m", "t2m_bench.local", json.dumps(asdict(request))]
-    child = subprocess.run(command, capture_output=True, text=True, timeout=120 + 10 * request.seconds)
-    if child.returncode == 2:
-        raise InputError(child.stderr.strip().splitlines()[-1])
-    if child.returncode:
-        raise WorkError(f"measuring {request.models[0]} ended with status {child.returncode}: {child.stderr[-300:]}")
-    found = json.loads(child.stdout.splitlines()[-1])
-    return [Measured(**{k: tuple(v) if isinstance(v, list) else v for k, v in m.items()}) for m in found["measured"]], (
-        found["peak_mb"]
-    )
+    try:
+        child = subprocess.run(command, capture_output=True, text=True, timeout=600 + 10 * request.seconds)
+    except subprocess.TimeoutExpired:
+        raise WorkError(f"measuring {request.models[0]} did not end; give fewer photos or a smaller model") from None
+    return answer(child.returncode, child.stdout, child.stderr, Path(request.models[0]).name)
+
+
+def answer(status: int, out: str, err: str, name: str) -> list[Measured]:
+    """What a process of this module said.
+
+    Raises:
+        InputError: it refused a model or the engine.
+        WorkError: it died.
+    """
+    if status == 2 and err.strip():
+        raise InputError(err.strip().splitlines()[-1])
+    if status:
+        raise WorkError(f"measuring {name} ended with status {status}: {' '.join(err[-300:].split())}")
+    found = json.loads(out.splitlines()[-1])
+    return [Measured(**{k: tuple(v) if isinstance(v, list) else v for k, v in m.items()}) for m in found]
 
 
 def measure_here(request: Request) -> list[Measured]:
     """The same in this process."""
-    from t2m_runtime import Classifier, prepare
-
-    rng = np.random.default_rng(0)
-    loads, firsts, classifiers, images = [], [], [], []
     for model in request.models:
-        began = time.perf_counter()
-        classifier = Classifier.load(Path(model), engine=request.engine, num_threads=request.threads)
-        loads.append(time.perf_counter() - began)
-        spec = classifier.manifest.input
-        image = rng.integers(0, 256, (1, spec.height, spec.width, 3), np.uint8)
-        began = time.perf_counter()
-        classifier.engine.run(image)
-        firsts.append(time.perf_counter() - began)
-        classifiers.append(classifier)
-        images.append(image)
-    runs, blocks = steady(classifiers, images, request.seconds)
-    out = []
-    for i, classifier in enumerate(classifiers):
-        spec = classifier.manifest.input
-        frame = rng.integers(0, 256, (*FRAME, 3), np.uint8)
-        prepared = timed(lambda f=frame, s=spec: prepare(f, s.height, s.width), FRAME_RUNS)
-        whole = timed(lambda c=classifier, f=frame: c.classify(f), FRAME_RUNS)
-        name = f"{classifier.engine.name} {classifier.engine.version}"
-        out.append(Measured(name, loads[i], firsts[i], tuple(runs[i]), tuple(blocks[i]), prepared, whole))
-        classifier.close()
-    return out
-
-
-def steady(classifiers: list, images: list[np.ndarray], seconds: float) -> tuple[list[list[float]], list[list[float]]]:
-    """Single runs and block medians of each model; blocks of BLOCK_SECONDS take turns, for ``seconds`` a model."""
-    runs: list[list[float]] = [[] for _ in classifiers]
-    blocks: list[list[float]] = [[] for _ in classifiers]
+        import_engine(Path(model), request.engine)
+    before = _memory()
     clock = time.perf_counter
-    for _ in range(max(10, round(seconds / BLOCK_SECONDS))):
-        for i, (classifier, image) in enumerate(zip(classifiers, images, strict=True)):
-            run, times = classifier.engine.run, []
-            end = clock() + BLOCK_SECONDS
-            run(image)  # the first finds the caches full of something else
-            while not times or clock() < end:
-                began = clock()
-                run(image)
-                times.append(clock() - began)
-            runs[i] += times
-            blocks[i].append(float(np.median(times)))
-    return runs, blocks
+    subjects: list[Subject] = []
+    starts: list[tuple[float, float]] = []
+    for model in request.models:
+        began = clock()
+        subject = load(Path(model), request.engine, request.threads)
+        loaded = clock()
+        subject.run()
+        starts.append((loaded - began, clock() - loaded))
+        subjects.append(subject)
+    with metered(request.meter) as energy:
+        runs, blocks = steady([s.run for s in subjects], request.seconds)
+    peak = _memory()
+    found = []
+    for i, subject in enumerate(subjects):
+        extra: dict[str, Any] = {}
+        if i == 0:
+            extra = _of_the_first(request, subject)
+            extra["energy"] = energy.as_dict() if len(subjects) == 1 and energy else None
+        found.append(
+            Measured(
+                engine=subject.engine,
+                load=starts[i][0],
+                first=starts[i][1],
+                runs=tuple(runs[i]),
+                blocks=tuple(blocks[i]),
+                prepare=timed(subject.prepare, FRAME_RUNS) if subject.prepare else (),
+                frame=timed(subject.classify, FRAME_RUNS) if subject.classify else (),
+                memory={"before": before, "peak": peak},
+                **extra,
+            )
+        )
+    return found
 
 
-def timed(call, times: int) -> tuple[float, ...]:
+def _of_the_first(request: Request, subject: Subject) -> dict[str, Any]:
+    """What is measured of a request's first model alone."""
+    extra: dict[str, Any] = {}
+    if request.head:
+        from t2m_runtime import Backbone
+
+        head = Path(request.head).read_bytes()
+        with Backbone.load(request.models[0], engine=request.engine, num_threads=request.threads) as backbone:
+            extra["swap"] = timed(lambda: backbone.with_head(head), SWAP_RUNS)
+    if request.photos and subject.name:
+        photos = np.load(request.photos, mmap_mode="r")
+        extra["named"] = tuple(subject.name(np.ascontiguousarray(photo)) for photo in photos)
+    if request.profile:
+        from t2m_bench.profiles import profile
+
+        extra["profile"] = profile(Path(request.models[0]), request.threads)
+    return extra
+
+
+def steady(runs: Sequence[Callable[[], Any]], seconds: float) -> tuple[list[list[float]], list[list[float]]]:
+    """Single runs and block medians of each model; blocks of BLOCK_SECONDS take turns, for ``seconds`` a model."""
+    times: list[list[float]] = [[] for _ in runs]
+    blocks: list[list[float]] = [[] for _ in runs]
+    clock = time.perf_counter
+    gc.disable()
+    try:
+        for _ in range(max(MIN_BLOCKS, round(seconds / BLOCK_SECONDS))):
+            for i, run in enumerate(runs):
+                block = []
+                end = clock() + BLOCK_SECONDS
+                run()  # the first finds the caches full of something else
+                while not block or clock() < end:
+                    began = clock()
+                    run()
+                    block.append(clock() - began)
+                times[i] += block
+                blocks[i].append(float(np.median(block)))
+    finally:
+        gc.enable()
+    return times, blocks
+
+
+def timed(call: Callable[[], Any], times: int) -> tuple[float, ...]:
     """Seconds of each of several calls, after one that is not counted."""
     call()
     out = []
@@ -124,15 +153,24 @@ def timed(call, times: int) -> tuple[float, ...]:
     return tuple(out)
 
 
+def _memory() -> float:
+    """Peak resident memory of this process so far, in MB."""
+    with contextlib.suppress(OSError):
+        # getrusage also counts the parent's memory from before exec.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20)
+
+
 def main() -> None:
-    request = Request(**json.loads(sys.argv[1]))
     try:
+        request = Request(**json.loads(sys.argv[1]))
         measured = measure_here(request)
     except InputError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20)
-    print(json.dumps({"measured": [asdict(m) for m in measured], "peak_mb": peak}))
+    print(json.dumps([asdict(m) for m in measured]))
 
 
 if __name__ == "__main__":

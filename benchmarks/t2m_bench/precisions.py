@@ -12,15 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from t2m_bench.profiles import cuts
 from t2m_runtime.artifact import kind_of
-from t2m_runtime.tflite_file import check_model, read_operator, read_tensor
 
 Run = Callable[[], object]
 
@@ -58,22 +57,9 @@ def runner(model: bytes) -> Run:
     return interpreter.invoke
 
 
-def cuts(model: bytes) -> list[tuple[str, bytes]]:
-    """(what the last operator gives, the model cut behind it) for each operator of a .tflite, in order."""
-    tables, found = check_model(model), []
-    for count, position in enumerate(tables.operators, start=1):
-        result = read_operator(model, position)[2][0]
-        cut = bytearray(model)
-        struct.pack_into("<I", cut, tables.operators_at, count)
-        struct.pack_into("<i", cut, tables.outputs_at + 4, result)
-        tensor = read_tensor(model, tables.tensors[result])
-        found.append((f"{tensor.name} {'x'.join(map(str, tensor.shape[1:]))}", bytes(cut)))
-    return found
-
-
 def operators(models: dict[str, bytes], rounds: int) -> dict[str, dict[str, float]]:
     """Microseconds of each operator's result, by model."""
-    runs = {f"{name}\n{what}": runner(cut) for name, model in models.items() for what, cut in cuts(model)}
+    runs = {f"{name}\n{what}": runner(cut) for name, model in models.items() for (what, _), cut in cuts(model)}
     found: dict[str, dict[str, float]] = {}
     before, last = 0.0, ""
     for key, times in timed(runs, rounds).items():

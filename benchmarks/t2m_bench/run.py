@@ -1,61 +1,167 @@
-"""A plan of measurements on this machine, carried out one process at a time."""
+"""A plan of measurements on one device, checked as a whole and then carried out one after the other."""
 
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from t2m_bench.local import Request, measure
-from t2m_bench.machine import machine, state
-from t2m_bench.results import Result, compared, result
+import numpy as np
+
+from t2m_bench.devices import Device
+from t2m_bench.request import Measured, Request
+from t2m_bench.results import Result, Run, compared, result
+from t2m_bench.subject import Facts, facts
 from t2m_bench.timing import paired_ratio
 from t2m_runtime.errors import InputError
 
-SLOW_START = 0.5
+SLOW_START = 0.6
 """Seconds that a process takes beside its steady state, for the time left that is shown."""
+REST = 60.0
+"""Most rest between runs on devices that slow down when hot."""
+KINDS = {"litert": "tflite", "litert-reference": "tflite", "tflite_runtime": "tflite", "core": "tflite"}
+KINDS["onnxruntime"] = "onnx"
+
+Photos = Callable[[Sequence[str]], Iterable[tuple[int, Any]]]
+"""A model's labels -> (index of the right one, photo as t2m_runtime.Classifier.classify takes it) of each photo."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Every model with every engine (None: the installed one) and thread count; seconds of steady state of each run."""
+    """Every model with every engine (None: the installed one) and thread count that fit.
+
+    Args:
+        seconds: of steady state of each run.
+        cooldown: rest before each run, in seconds; None: on devices that need it, between runs, as long as a run takes
+            and at most REST.
+        baseline: a model that takes turns with each.
+        head: a head file whose swap is timed; profile, meter: as in Request.
+        photos, photos_name: labelled photos, and what they are called, for the accuracy.
+    """
 
     models: tuple[Path, ...]
     engines: tuple[str | None, ...] = (None,)
     threads: tuple[int, ...] = (1,)
     seconds: float = 10.0
-    cooldown: float = 0.0
+    cooldown: float | None = None
     baseline: Path | None = None
+    head: Path | None = None
+    profile: bool = False
+    meter: str | None = None
+    photos: Photos | None = None
+    photos_name: str = ""
+    suite: str | None = None
 
 
-def run_plan(plan: Plan, progress: Callable[[str], None] = lambda _: None) -> Iterator[Result]:
-    """Results in the plan's order.
+@dataclass(frozen=True)
+class Progress:
+    """Before a run: its number (from 0), how many there are, what it measures, seconds left of the whole plan."""
+
+    number: int
+    count: int
+    what: str
+    seconds_left: float
+
+
+def run_plan(plan: Plan, device: Device, progress: Callable[[Progress], None] = lambda _: None) -> Iterator[Result]:
+    """Results in the plan's order, each as soon as it is there.
 
     Raises:
-        InputError: a model is missing, an engine cannot run it, or the times make no sense.
+        InputError: before anything is measured: a file is no model, an engine cannot run it, the device cannot be
+            reached; later: the device was lost.
     """
-    for path in (*plan.models, *([plan.baseline] if plan.baseline else [])):
-        if not path.is_file():
-            raise InputError(f"{path}: there is no such file")
-    if not 0.05 <= plan.seconds <= 3600 or not 0 <= plan.cooldown <= 3600:
+    if not 0.05 <= plan.seconds <= 3600 or not 0 <= (plan.cooldown or 0) <= 3600:
         raise InputError("--seconds takes 0.05 to 3600, --cooldown 0 to 3600")
-    jobs = [(m, e, t) for m in plan.models for e in plan.engines for t in plan.threads]
-    share = plan.seconds * (2 if plan.baseline else 1) + plan.cooldown + SLOW_START
-    here, commit = machine(), current_commit()
-    for number, (model, engine, threads) in enumerate(jobs):
-        left = share * (len(jobs) - number)
-        progress(f"{number + 1} of {len(jobs)}: {model.name}, {threads} threads, about {left:.0f} s left")
-        time.sleep(plan.cooldown)
-        models = (str(model), str(plan.baseline)) if plan.baseline else (str(model),)
-        before = state()
-        measured, peak = measure(Request(models, engine, threads, plan.seconds))
-        after = state()
+    known = {path: facts(path) for path in (*plan.models, *([plan.baseline] if plan.baseline else []))}
+    jobs = _jobs(plan, known)
+    device.check([request for _, request in jobs])
+    rest = plan.cooldown if plan.cooldown is not None else min(plan.seconds, REST) if device.rests else 0.0
+    share = plan.seconds * (2 if plan.baseline else 1) + SLOW_START
+    machine, commit = device.machine(), current_commit()
+    ended = None
+    for number, (model, request) in enumerate(jobs):
+        left = share * (len(jobs) - number) + rest * (len(jobs) - max(number, 1))
+        what = f"{model.name}, {request.engine or 'its engine'}, {_threads(request.threads)}"
+        progress(Progress(number, len(jobs), what, left))
+        waited = rest if ended is not None else plan.cooldown or 0.0
+        time.sleep(waited)
+        rested = waited if ended is None else time.monotonic() - ended
+        with _photos(plan, known[model]) as (path, right):
+            measured, before, after = device.measure(replace(request, photos=path))
+        ended = time.monotonic()
+        run = Run(device.name, device.unit, machine, before, after, request.threads, rested, commit, plan.suite)
         against = None
         if plan.baseline:
             against = compared(paired_ratio(measured[0].blocks, measured[1].blocks), plan.baseline.name)
-        yield result(model, measured[0], threads, here, before, after, peak, commit, against)
+        accuracy = _accuracy(measured[0], right, plan.photos_name)
+        yield result(model, known[model], measured[0], run, accuracy, against)
+
+
+def _jobs(plan: Plan, known: dict[Path, Facts]) -> list[tuple[Path, Request]]:
+    """The runs of a plan; a model that none of the engines runs is an error, an engine for other models is not."""
+    jobs = []
+    for model in plan.models:
+        kind = known[model].kind
+        for name in plan.engines:
+            if name is not None and name not in KINDS:
+                raise InputError(f"there is no engine {name!r}; give some of {', '.join(KINDS)}")
+        fitting = [e for e in plan.engines if e is None or KINDS[e] == kind]
+        if not fitting:
+            able = ", ".join(e for e, k in KINDS.items() if k == kind)
+            raise InputError(
+                f"{model.name}: engine {', '.join(map(str, plan.engines))} does not run .{kind} models; give {able}"
+            )
+        if (plan.head or plan.photos) and not known[model].ours:
+            raise InputError(f"{model.name} was not made by t2m-edge: it has no labels and no head to swap")
+        other = known[plan.baseline].kind if plan.baseline else kind
+        if other != kind and None not in fitting:
+            raise InputError(
+                f"the baseline is a .{other} and {model.name} a .{kind}: leave --engine out, or compare alike"
+            )
+        models = (str(model), str(plan.baseline)) if plan.baseline else (str(model),)
+        head = str(plan.head) if plan.head else None
+        jobs += [
+            (model, Request(models, e, t, plan.seconds, head, None, plan.profile, plan.meter))
+            for e in fitting
+            for t in plan.threads
+        ]
+    return jobs
+
+
+@contextmanager
+def _photos(plan: Plan, model: Facts) -> Iterator[tuple[str | None, list[int]]]:
+    """A file of the photos, prepared for a model, and their right labels."""
+    if plan.photos is None:
+        yield None, []
+        return
+    from t2m_runtime import open_image, prepare
+
+    height, width = model.input or (0, 0)
+    with tempfile.TemporaryDirectory() as folder:
+        raw, right = Path(folder) / "photos.raw", []
+        with raw.open("wb") as file:
+            for label, photo in plan.photos(model.labels):
+                file.write(prepare(open_image(photo), height, width, model.crop or "center").tobytes())
+                right.append(label)
+        path = Path(folder) / "photos.npy"
+        np.save(path, np.memmap(raw, np.uint8, "r", shape=(len(right), height, width, 3)))
+        yield str(path), right
+
+
+def _accuracy(measured: Measured, right: list[int], name: str) -> dict[str, Any] | None:
+    if not right:
+        return None
+    hits = sum(a == b for a, b in zip(measured.named, right, strict=True))
+    return {"folder": name, "images": len(right), "right": hits, "accuracy": hits / len(right)}
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' if count > 1 else ''}"
 
 
 def current_commit() -> str | None:

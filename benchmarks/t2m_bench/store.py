@@ -13,13 +13,13 @@ from typing import Any
 from t2m_runtime.errors import InputError
 
 TABLE = """
-create table if not exists results (
+create table if not exists runs (
   id integer primary key, time text not null, model text not null, sha256 text not null, engine text not null,
-  threads integer not null, device text not null, processor text not null, p50_ms real not null, p90_ms real not null,
-  suspect integer not null, result text not null
+  threads integer not null, device text not null, processor text not null, unit text not null,
+  p50 real not null, p90 real not null, suspect integer not null, result text not null
 )
 """
-COLUMNS = ("id", "time", "model", "sha256", "engine", "threads", "device", "processor", "p50_ms", "p90_ms", "suspect")
+COLUMNS = ("id", "time", "model", "sha256", "engine", "threads", "device", "processor", "unit", "p50", "p90", "suspect")
 
 
 def default_path() -> Path:
@@ -35,12 +35,13 @@ def add(path: Path, results: Iterable[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(_open(path)) as database, database:
         for r in results:
+            runs = r["runs"]
             row = (
-                r["when"], Path(r["model"]).name, r["sha256"], r["engine"], r["threads"], r["device"],
-                r["machine"]["processor"], r["runs"]["p50"], r["runs"]["p90"], bool(r["suspect"]), json.dumps(r),
+                r["when"], r["name"], r["sha256"], r["engine"], r["threads"], r["device"], r["machine"]["processor"],
+                r["unit"], runs["p50"], runs["p90"], bool(r["suspect"]), json.dumps(r),
             )  # fmt: skip
             marks = ", ".join("?" * len(row))
-            database.execute(f"insert into results ({', '.join(COLUMNS[1:])}, result) values ({marks})", row)
+            database.execute(f"insert into runs ({', '.join(COLUMNS[1:])}, result) values ({marks})", row)
 
 
 def history(path: Path, model: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
@@ -49,7 +50,7 @@ def history(path: Path, model: str | None = None, limit: int = 20) -> list[dict[
         return []
     where = "where model like ? or sha256 like ?" if model else ""
     like = (f"%{model}%", f"{model}%") if model else ()
-    query = f"select {', '.join(COLUMNS)} from results {where} order by id desc limit ?"
+    query = f"select {', '.join(COLUMNS)} from runs {where} order by id desc limit ?"
     with closing(_open(path)) as database:
         return [dict(zip(COLUMNS, row)) for row in database.execute(query, (*like, limit))][::-1]
 
@@ -63,7 +64,7 @@ def get(path: Path, number: int) -> dict[str, Any]:
     row = None
     if path.exists():
         with closing(_open(path)) as database:
-            row = database.execute("select result from results where id = ?", (number,)).fetchone()
+            row = database.execute("select result from runs where id = ?", (number,)).fetchone()
     if row is None:
         raise InputError(f"there is no result {number} in {path}; t2m-edge bench history lists them")
     return json.loads(row[0])

@@ -13,7 +13,7 @@ ERROR_RATE = 0.01
 
 @dataclass(frozen=True)
 class Summary:
-    """Times of single runs in milliseconds."""
+    """Of single runs, in the result's unit."""
 
     count: int
     mean: float
@@ -29,9 +29,9 @@ class Summary:
         return asdict(self)
 
 
-def summarise(seconds: Sequence[float]) -> Summary:
-    """Of at least one time in seconds."""
-    times = np.asarray(seconds, float) * 1e3
+def summarise(seconds: Sequence[float], scale: float = 1e3) -> Summary:
+    """Of at least one time in seconds, by default in milliseconds; scale: 1 for what is no time."""
+    times = np.asarray(seconds, float) * scale
     p50, p90, p95, p99 = np.percentile(times, (50, 90, 95, 99))
     deviation = float(times.std(ddof=1)) if len(times) > 1 else 0.0
     return Summary(

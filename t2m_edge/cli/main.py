@@ -16,6 +16,7 @@ COMMANDS = {
     "eval": "accuracy on a folder or tar of photos, one folder a class",
     "inspect": "what is inside a compiled model",
     "verify": "does a compiled model still give its self-test answer",
+    "inject": "add classes to a classifier that was trained elsewhere",
     "merge": "put a head file into a full model",
     "add": "add classes of a head file to a compiled model",
     "remove": "take classes out of a compiled model",
@@ -112,7 +113,7 @@ def _dispatch(arguments: list[str]) -> int:
     given = arguments[1:]
     if default := getattr(module, "DEFAULT", None):
         # `bench MODEL` stands for `bench run MODEL`.
-        given = given if not given or given[0] in ("--help", "-h", *command.commands) else [default, *given]
+        given = given if given[:1] and given[0] in ("--help", "-h", *command.commands) else [default, *given]
     code = command.main(given, prog_name=f"t2m-edge {name}", standalone_mode=False)
     return _interrupted() if code == 130 else code or 0
 

@@ -101,7 +101,7 @@ def compile(
     with _stage(stages, "hypernetwork"):
         head = loaded.head(labels, classes)
     with _stage(stages, "trust"):
-        expected, riskiest = expected_accuracy(head, loaded.info.calibration), riskiest_pairs(head)
+        expected, riskiest = expected_accuracy(head, loaded.info.calibration, loaded.bank.classes), riskiest_pairs(head)
         rejection = None
         if reject is not None:
             head, rejection = with_none(head, reject, loaded)

@@ -41,7 +41,9 @@ class EditReport:
 
 
 @dataclass(frozen=True)
-class _Artifact:
+class Artifact:
+    """An artifact as it lies in memory."""
+
     data: bytes
     kind: str
     manifest: Manifest
@@ -60,7 +62,7 @@ def merge(model: str | Path, head: str | Path, output: str | Path, *, overwrite:
         InputError: a file is broken or of the wrong kind, or the head is another backbone's; nothing is written.
     """
     check_output(Path(output), overwrite)
-    old = _read(model)
+    old = read_artifact(model)
     if old.kind == "head":
         raise InputError(f"{model} is a head file; give the full model first: t2m-edge merge MODEL HEAD")
     loaded, facts = load_head(head)
@@ -74,7 +76,7 @@ def merge(model: str | Path, head: str | Path, output: str | Path, *, overwrite:
         independent=facts.independent,
         self_test=None,
     )
-    return _write(old, loaded, manifest, Path(output), overwrite)
+    return write_edited(old, loaded, manifest, Path(output), overwrite)
 
 
 def remove(model: str | Path, classes: Sequence[str], output: str | Path, *, overwrite: bool = False) -> EditReport:
@@ -84,7 +86,7 @@ def remove(model: str | Path, classes: Sequence[str], output: str | Path, *, ove
         InputError: no such class, under two would be left, or the pack's classes depend on each other.
     """
     check_output(Path(output), overwrite)
-    old = _read(model)
+    old = read_artifact(model)
     for name in classes:
         _index(old.manifest, name)
     rows = [i for i, label in enumerate(old.manifest.labels) if label not in classes]
@@ -109,7 +111,7 @@ def remove(model: str | Path, classes: Sequence[str], output: str | Path, *, ove
         self_test=None,
     )
     head = replace(old.head, labels=labels, layers=(*old.head.layers[:-1], last))
-    return _write(old, head, manifest, Path(output), overwrite, test)
+    return write_edited(old, head, manifest, Path(output), overwrite, test)
 
 
 def rename(model: str | Path, before: str, after: str, output: str | Path, *, overwrite: bool = False) -> EditReport:
@@ -119,7 +121,7 @@ def rename(model: str | Path, before: str, after: str, output: str | Path, *, ov
         InputError: no such class, or the new name is taken or no label.
     """
     check_output(Path(output), overwrite)
-    old = _read(model)
+    old = read_artifact(model)
     index = _index(old.manifest, before)
     if before == NONE_LABEL and old.manifest.reject is not None:
         raise InputError(f"{NONE_LABEL!r} is what makes the model reject images; its name is fixed")
@@ -129,7 +131,7 @@ def rename(model: str | Path, before: str, after: str, output: str | Path, *, ov
     test = old.manifest.self_test
     manifest = replace(old.manifest, labels=labels)
     head = replace(old.head, labels=labels)
-    return _write(old, head, manifest, Path(output), overwrite, test)
+    return write_edited(old, head, manifest, Path(output), overwrite, test)
 
 
 def add(
@@ -149,7 +151,7 @@ def add(
         InputError: another backbone, a class that is there already, or classes that depend on each other.
     """
     check_output(Path(output), overwrite)
-    old = _read(model)
+    old = read_artifact(model)
     more, facts = load_head(head)
     check_head(more, facts, old.manifest, str(head))
     _need_independent(old.manifest, model)
@@ -169,18 +171,19 @@ def add(
     last = _joined(old.head.layers[-1], more.layers[-1], rows)
     test = _joined_test(old.manifest, facts, rows, last)
     manifest = replace(old.manifest, labels=labels, thresholds=thresholds, self_test=None)
-    return _write(old, replace(old.head, labels=labels, layers=(last,)), manifest, Path(output), overwrite, test)
+    return write_edited(old, replace(old.head, labels=labels, layers=(last,)), manifest, Path(output), overwrite, test)
 
 
-def _read(path: str | Path) -> _Artifact:
+def read_artifact(path: str | Path) -> Artifact:
+    """A full model or head file that compile wrote; InputError where it is not."""
     data = read_bytes(path)
     manifest, kind = manifest_of(data, str(path)), kind_of(data)
     head = load_head(data)[0] if kind == "head" else read_head(data, kind, manifest)
-    return _Artifact(data, kind, manifest, head)
+    return Artifact(data, kind, manifest, head)
 
 
-def _write(
-    old: _Artifact,
+def write_edited(
+    old: Artifact,
     head: Head | QuantizedHead,
     manifest: Manifest,
     output: Path,

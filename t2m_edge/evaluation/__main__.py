@@ -25,6 +25,7 @@ from t2m_edge.evaluation.methods import LINEAR, METHODS
 from t2m_edge.evaluation.methods.method import CONDITIONS, Method
 from t2m_edge.evaluation.pack_features import pack_name, pack_problem
 from t2m_edge.evaluation.protocol import (
+    POOLED,
     ClassEmbeddings,
     Problem,
     dataset_embeddings,
@@ -104,8 +105,12 @@ def main() -> None:
         parser.error(f"unknown methods: {', '.join(sorted(unknown))}; known: {'; '.join(BY_NAME)}")
     problems = {}
     for folder in args.encoder:
-        found = dataset_embeddings(load_encoder(folder), args.dataset, args.shared, args.cache)
-        make = partial(make_problem, args.packs, args.backbone, args.dataset, found, args.shared, args.cache)
+        encoder = load_encoder(folder)
+        found = dataset_embeddings(encoder, args.dataset, args.shared, args.cache)
+        more = None
+        if args.packs is None and any("pooled" in n for n in names):
+            more = dataset_embeddings(encoder, POOLED[args.dataset][0], args.shared, args.cache)
+        make = partial(make_problem, args.packs, args.backbone, args.dataset, found, more, args.shared, args.cache)
         problems[folder.name] = [make(s) for s in args.splits.split(",")]
     title = f"{args.dataset}, {'strict packs' if args.packs else args.backbone}, texts by"
     with ProcessPoolExecutor(args.jobs) as pool:
@@ -137,11 +142,18 @@ def main() -> None:
 
 
 def make_problem(
-    packs: Path | None, backbone: str, dataset: str, found: ClassEmbeddings, shared: Path, cache: Path, split: str
+    packs: Path | None,
+    backbone: str,
+    dataset: str,
+    found: ClassEmbeddings,
+    pooled: ClassEmbeddings | None,
+    shared: Path,
+    cache: Path,
+    split: str,
 ) -> Problem:
     """The problem of a split on the features of its strict pack, or of a frozen backbone."""
     if packs is None:
-        return frozen_problem(backbone, dataset, split, found, shared, cache)
+        return frozen_problem(backbone, dataset, split, found, shared, cache, pooled)
     return pack_problem(load_pack(packs / pack_name(split)), dataset, split, found, shared, cache)
 
 

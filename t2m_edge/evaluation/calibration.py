@@ -94,17 +94,30 @@ def drawn_tasks(classes: Described, draws: int, seed: int = 0) -> Iterator[Drawn
             yield classes.task(rng.permutation(len(classes.names))[:ways])
 
 
-def fit(tasks: list[Drawn]) -> Calibration:
-    """Temperature of the least mean negative log likelihood, and least squares in the log odds of the accuracies."""
-    found = [(t.logits, t.labels) for t in tasks]
+def fit(tasks: dict[str, list[Drawn]]) -> Calibration:
+    """Temperature of the least mean negative log likelihood, and least squares in the log odds of the accuracies.
+
+    A user's task is of another kind than those measured, so the range of the accuracy is what tasks of one data set lay
+    beside the fit on the others.
+
+    Args:
+        tasks: of each data set.
+    """
+    everything = [t for of_set in tasks.values() for t in of_set]
+    owner = np.repeat(np.arange(len(tasks)), [len(of_set) for of_set in tasks.values()])
+    found = [(t.logits, t.labels) for t in everything]
     losses = [np.mean([loss(logits / t, labels) for logits, labels in found]) for t in TEMPERATURES]
-    share = np.array([per_class_accuracy(logits, labels) for logits, labels in found])
-    share = np.clip(share, 0.02, 0.98)
+    share = np.clip([per_class_accuracy(logits, labels) for logits, labels in found], 0.02, 0.98)
     odds = np.log(share / (1 - share))
-    known = np.array([[1, np.log(len(t.head.labels) - 1), mean_likeness(t.head)] for t in tasks])
-    weights = np.linalg.lstsq(known, odds, rcond=None)[0]
-    low, high = np.quantile(odds - known @ weights, (0.1, 0.9))
-    model = AccuracyModel(*(round(float(v), 4) for v in (*weights, low, high)))
+    known = np.array([[1, np.log(len(t.head.labels) - 1), mean_likeness(t.head)] for t in everything])
+
+    def fitted(rows: np.ndarray) -> np.ndarray:
+        return np.linalg.lstsq(known[rows], odds[rows], rcond=None)[0]
+
+    beside = np.concatenate(
+        [(odds - known @ fitted(owner != d if len(tasks) > 1 else owner == d))[owner == d] for d in range(len(tasks))]
+    )
+    model = AccuracyModel(*(round(float(v), 4) for v in (*fitted(owner >= 0), *np.quantile(beside, (0.1, 0.9)))))
     return Calibration(round(float(TEMPERATURES[int(np.argmin(losses))]), 3), model)
 
 
@@ -201,8 +214,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all figures here")
     args = parser.parse_args()
     pack = uncalibrated(args.packs / pack_name("tuning"))
-    tuning = described_classes(pack, "tuning", args.shared, args.cache)
-    calibration = fit([t for classes in tuning for t in drawn_tasks(classes, args.draws)])
+    tasks: dict[str, list[Drawn]] = {}
+    for classes in described_classes(pack, "tuning", args.shared, args.cache):
+        tasks.setdefault(classes.dataset, []).extend(drawn_tasks(classes, args.draws))
+    calibration = fit(tasks)
     found: dict[tuple[str, str], list[Checked]] = {}
     for split in args.splits.split(","):
         strict = uncalibrated(args.packs / pack_name(split))

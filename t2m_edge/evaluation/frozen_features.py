@@ -6,6 +6,7 @@ They saw ImageNet: with them "unseen" means unseen by what is trained on top.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class FrozenBackbone:
 
 BACKBONES = {
     "mobilenet_v1": FrozenBackbone("mobilenet_v1_1.0_224_quant_embedding_extractor.tflite"),
+    "mobilenet_v2": FrozenBackbone("mobilenet_v2_1.0_224_quant.tflite", 6),
     "mobilenet_edgetpu": FrozenBackbone("mobilenet_edgetpu_224_1.0_uint8.tflite", 192),
 }
 
@@ -50,18 +52,36 @@ class PooledFeatures:
 
 
 def pooled_features(
-    backbone: str, dataset: str, part: str, shared: Path, cache: Path, per_class: int | None = None
+    backbone: str,
+    dataset: str,
+    part: str,
+    shared: Path,
+    cache: Path,
+    per_class: int | None = None,
+    side: int | None = None,
 ) -> PooledFeatures:
-    """Features of a data set's images at 224 x 224, at most ``per_class`` of each class; kept in ``cache``."""
+    """Features of a data set's images at 224 x 224, at most ``per_class`` of each class; kept in ``cache``.
+
+    ``side``: the images are first shrunk to this side, to be as coarse as those of another data set.
+    """
     found = load_images(shared, cache, dataset, part)
     rows = np.arange(len(found.labels)) if per_class is None else some_of_each(found.labels, per_class)
-    path = cache / f"{dataset}-{part}-{backbone}-{len(rows)}.npz"
+    shrunk = "" if side is None else f"-{side}"
+    path = cache / f"{dataset}-{part}-{backbone}-{len(rows)}{shrunk}.npz"
     if not path.exists():
-        pooled, scale, zero = _run(shared / "data" / "backbones", BACKBONES[backbone], found.images[rows])
+        images = found.images[rows] if side is None else _shrunk([found.images[i] for i in rows], side)
+        pooled, scale, zero = _run(shared / "data" / "backbones", BACKBONES[backbone], images)
         np.savez(path, pooled=pooled, scale=scale, zero=zero)
     with np.load(path) as table:
         real = (table["pooled"].astype(np.float32) - np.float32(table["zero"])) * np.float32(table["scale"])
     return PooledFeatures(real, found.labels[rows], found.classes)
+
+
+def _shrunk(images: Sequence[np.ndarray], side: int) -> np.ndarray:
+    from PIL import Image
+
+    small = [Image.fromarray(image).resize((side, side), Image.Resampling.BOX) for image in images]
+    return np.stack([np.asarray(image) for image in small])
 
 
 def _run(folder: Path, backbone: FrozenBackbone, images: np.ndarray) -> tuple[np.ndarray, float, int]:

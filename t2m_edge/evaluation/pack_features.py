@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from t2m_edge.evaluation.methods.method import Seen
-from t2m_edge.evaluation.protocol import ClassEmbeddings, Problem, Unseen
+from t2m_edge.evaluation.protocol import ClassEmbeddings, Problem
 from t2m_edge.hypernetworks.class_vectors import text_centres
 from t2m_edge.packs import Pack
 from t2m_edge.training.datasets import ImageSet, load_images
@@ -58,7 +58,7 @@ def pack_problem(
     return Problem(
         f"{dataset} {split_name}",
         EVALUATED.index(split_name),
-        Seen(*features(train, "train"), *known, text_centres([known])),
-        Unseen(*features(test.only(unseen), "test"), *embedded.of(unseen)),
+        Seen(*features(train, "train"), *known, text_centres([known]), dataset=dataset, classes=seen),
+        embedded.unseen(*features(test.only(unseen), "test"), unseen),
         features(every_second(test.only(seen), 1), "seen-test") if generalised else None,
     )

@@ -20,17 +20,24 @@ from t2m_edge.training.splits import EVALUATED, class_split
 from t2m_edge.training.texts import class_texts
 
 DRAWS = 3
+POOLED = {"cifar100": ("tiny_imagenet", 32), "tiny_imagenet": ("cifar100", None), "grocery": ("tiny_imagenet", None)}
+"""The data set whose seen classes may help another's, and the side that its images are shrunk to."""
+POOLED_IMAGES = 50
 INNER_SPLITS = 4
 
 
 @dataclass(frozen=True)
 class Unseen:
-    """Test images and texts of classes that were not learned from; the fields are those of ``Seen``."""
+    """Test images and texts of classes that were not learned from; the fields are those of ``Seen``.
+
+    singles: for each class, how many of its sentences, from the first, a single one is drawn from; None: all.
+    """
 
     features: np.ndarray
     labels: np.ndarray
     names: np.ndarray
     sentences: tuple[np.ndarray, ...]
+    singles: tuple[int | None, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,14 +56,22 @@ class Problem:
 
 @dataclass(frozen=True)
 class ClassEmbeddings:
-    """A data set's classes by name: the embedding of the name, float32 (d_text,), and of its sentences (m, d_text)."""
+    """A data set's classes by name: the embedding of the name, float32 (d_text,), and of its sentences (m, d_text).
+
+    singles: how many of the sentences a single one is drawn from; None: all.
+    """
 
     name: dict[str, np.ndarray]
     sentences: dict[str, np.ndarray]
+    singles: dict[str, int | None]
 
     def of(self, classes: tuple[str, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """names float32 (k, d_text) and k arrays of sentences, in this order."""
         return np.stack([self.name[c] for c in classes]), tuple(self.sentences[c] for c in classes)
+
+    def unseen(self, features: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> Unseen:
+        """These classes as tested ones."""
+        return Unseen(features, labels, *self.of(classes), tuple(self.singles[c] for c in classes))
 
 
 def dataset_embeddings(encoder: TextEncoder, dataset: str, shared: Path, cache: Path) -> ClassEmbeddings:
@@ -71,13 +86,23 @@ def dataset_embeddings(encoder: TextEncoder, dataset: str, shared: Path, cache: 
     with np.load(path) as table:
         ends = np.cumsum([len(t.descriptions) for t in texts.values()])[:-1]
         name = dict(zip(texts, table["names"], strict=True))
-        return ClassEmbeddings(name, dict(zip(texts, np.split(table["sentences"], ends), strict=True)))
+        sentences = dict(zip(texts, np.split(table["sentences"], ends), strict=True))
+        return ClassEmbeddings(name, sentences, {c: t.singles for c, t in texts.items()})
 
 
 def frozen_problem(
-    backbone: str, dataset: str, split_name: str, found: ClassEmbeddings, shared: Path, cache: Path
+    backbone: str,
+    dataset: str,
+    split_name: str,
+    found: ClassEmbeddings,
+    shared: Path,
+    cache: Path,
+    pooled: ClassEmbeddings | None = None,
 ) -> Problem:
-    """A problem on the features of a frozen backbone: all test images of the unseen classes."""
+    """A problem on the features of a frozen backbone: all test images of the unseen classes.
+
+    ``pooled``: embeddings of the data set whose seen classes methods may learn from, too (see POOLED).
+    """
     unseen = class_split(shared, split_name).unseen[dataset]
     seen = tuple(c for c in sorted(found.name) if c not in set(unseen))
     train = pooled_features(backbone, dataset, "train", shared, cache, TRAIN_IMAGES).only(seen)
@@ -85,11 +110,19 @@ def frozen_problem(
     of_unseen, of_seen = test.only(unseen), test.only(seen)
     x, y, seen_test = transformed(train.pooled, of_unseen.pooled, of_seen.pooled)
     known = found.of(seen)
+    others: tuple[Seen, ...] = ()
+    if pooled is not None:
+        more, side = POOLED[dataset]
+        images = pooled_features(backbone, more, "train", shared, cache, POOLED_IMAGES, side)
+        features = transformed(train.pooled, images.pooled)[1]
+        texts = pooled.of(images.classes)
+        other = Seen(features, images.labels, *texts, text_centres([texts]), dataset=more, classes=images.classes)
+        others = (other.without_matches(dataset, set(unseen)),)
     return Problem(
         f"{dataset} {split_name}",
         EVALUATED.index(split_name),
-        Seen(x, train.labels, *known, text_centres([known])),
-        Unseen(y, of_unseen.labels, *found.of(unseen)),
+        Seen(x, train.labels, *known, text_centres([known]), dataset=dataset, classes=seen, others=others),
+        found.unseen(y, of_unseen.labels, unseen),
         (seen_test, of_seen.labels),
     )
 
@@ -100,8 +133,11 @@ def unseen_texts(problem: Problem, condition: str) -> list[np.ndarray]:
     if condition != "sentence":
         return [text_vectors(unseen.names, unseen.sentences, centres, condition).astype(np.float32)]
     rng = np.random.default_rng(problem.number)
+    counts = unseen.singles or (None,) * len(unseen.sentences)
     return [
-        unit(np.stack([s[rng.integers(len(s))] for s in unseen.sentences]) - centres.text).astype(np.float32)
+        unit(np.stack([s[rng.integers(n or len(s))] for s, n in zip(unseen.sentences, counts)]) - centres.text).astype(
+            np.float32
+        )
         for _ in range(DRAWS)
     ]
 

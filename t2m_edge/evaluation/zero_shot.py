@@ -23,6 +23,7 @@ from t2m_edge.evaluation.methods import ridge_prototypes, ridge_rows
 from t2m_edge.evaluation.metrics import drawn_tasks_accuracy, per_class_accuracy
 from t2m_edge.evaluation.pack_features import cached_features, pack_name, pack_problem
 from t2m_edge.evaluation.protocol import dataset_embeddings, inner_problems, tuned
+from t2m_edge.evaluation.report import paired
 from t2m_edge.hypernetworks.class_vectors import TextCentres, class_vectors, text_centres
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.task import ClassDescription, Task
@@ -135,9 +136,7 @@ def table(results: list[dict[str, dict[str, list[float]]]]) -> str:
         for method in results[0][condition]:
             values = np.array([r[condition][method] for r in results])
             cells = [f"{m:.1f} ± {s:.1f}" for m, s in zip(values.mean(0), values.std(0, ddof=min(1, len(values) - 1)))]
-            difference = (ours - values)[:, 0]
-            sem = difference.std(ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else float("nan")
-            last = "" if method in ("hypernetwork", "artifact") else f"{difference.mean():+.1f} ({sem:.1f})"
+            last = "" if method in ("hypernetwork", "artifact") else paired((ours - values)[:, 0])
             lines.append(f"| {condition} | {method} | {' | '.join(cells)} | {last} |")
     return "\n".join(lines)
 

@@ -61,11 +61,12 @@ class ClassCounter:
         self.classes.append(description)
 
 
-def finished_task(classes: Sequence[ClassDescription], source: str) -> Task:
-    """The task with its warnings; InputError when it has fewer than two classes."""
-    if len(classes) < 2:
+def finished_task(classes: Sequence[ClassDescription], source: str, min_classes: int = 2) -> Task:
+    """The task with its warnings; InputError when it has too few classes."""
+    if len(classes) < min_classes:
         found = f"only the class {quoted(classes[0].name)}" if classes else "no class"
-        raise InputError(f"{source}: found {found}; write at least two classes, one a line")
+        least = "one class" if min_classes == 1 else "two classes, one a line"
+        raise InputError(f"{source}: found {found}; write at least {least}")
     warnings = [*_negation_warnings(classes, source), *_identical_warnings(classes, source)]
     return Task(Path(source).stem, tuple(classes), source, tuple(warnings))
 

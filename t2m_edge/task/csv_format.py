@@ -22,7 +22,7 @@ _ITEM = re.compile(r"(?:[^\\;]|\\.|\\$)*", re.DOTALL)
 _ESCAPE = re.compile(r"\\([;\\])")
 
 
-def parse_csv(text: str, source: str = "<csv>", max_classes: int = MAX_CLASSES) -> Task:
+def parse_csv(text: str, source: str = "<csv>", max_classes: int = MAX_CLASSES, min_classes: int = 2) -> Task:
     """Reads the .csv form; raises InputError with line and column name."""
     check_text(text, source)
     rows = _rows(text, source)
@@ -40,7 +40,7 @@ def parse_csv(text: str, source: str = "<csv>", max_classes: int = MAX_CLASSES) 
             )
         cells = dict(zip(columns, row))
         counter.add(_parse_row(cells, source, line), column="'name'")
-    return finished_task(counter.classes, source)
+    return finished_task(counter.classes, source, min_classes)
 
 
 def _rows(text: str, source: str) -> Iterable[tuple[int, list[str]]]:

@@ -18,10 +18,10 @@ _WORD = re.compile(r"true|false|null")
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
 
-def parse_json(text: str, source: str = "<json>", max_classes: int = MAX_CLASSES) -> Task:
+def parse_json(text: str, source: str = "<json>", max_classes: int = MAX_CLASSES, min_classes: int = 2) -> Task:
     """Reads the .json form; raises InputError with line and column."""
     check_text(text, source)
-    return task_from_tree(_Parser(text, source).parse(), source, max_classes)
+    return task_from_tree(_Parser(text, source).parse(), source, max_classes, min_classes)
 
 
 class _Parser:

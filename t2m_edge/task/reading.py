@@ -11,12 +11,12 @@ from t2m_runtime.errors import InputError
 FORMATS = (".txt", ".csv", ".json", ".yaml", ".yml")
 
 
-def read_task(path: str | Path, max_classes: int = MAX_CLASSES) -> Task:
+def read_task(path: str | Path, max_classes: int = MAX_CLASSES, min_classes: int = 2) -> Task:
     """Reads a task from a descriptions file; its ending says which form it has.
 
     Args:
         path: a .txt, .csv, .json, .yaml or .yml file, UTF-8, at most 16 MiB.
-        max_classes: what the pack allows.
+        max_classes: what the pack allows; min_classes: 1 where the classes join others.
 
     Raises:
         InputError: one line that names file, line, column, what was found and what to write instead.
@@ -36,4 +36,4 @@ def read_task(path: str | Path, max_classes: int = MAX_CLASSES) -> Task:
         from t2m_edge.task.json_format import parse_json as parse
     else:
         from t2m_edge.task.yaml_format import parse_yaml as parse
-    return parse(text, str(path), max_classes)
+    return parse(text, str(path), max_classes, min_classes)

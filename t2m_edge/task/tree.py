@@ -36,7 +36,7 @@ class Node:
     column: int
 
 
-def task_from_tree(root: Node, source: str, max_classes: int) -> Task:
+def task_from_tree(root: Node, source: str, max_classes: int, min_classes: int = 2) -> Task:
     """The task in a parsed .json or .yaml file; raises InputError with line and column."""
     counter = ClassCounter(source, max_classes)
     if root.kind == "map":
@@ -48,7 +48,7 @@ def task_from_tree(root: Node, source: str, max_classes: int) -> Task:
             counter.add(_list_entry(node, source), column=node.column)
     else:
         raise _wrong(root, source, "write a mapping `name: text`, or a list of classes")
-    return finished_task(counter.classes, source)
+    return finished_task(counter.classes, source, min_classes)
 
 
 def _list_entry(node: Node, source: str) -> ClassDescription:

@@ -27,13 +27,13 @@ _COLON = re.compile(r"(?:[^\\:]|\\.|\\$)*?:", re.DOTALL)
 _ITEM = re.compile(r"(?:[^\\;]|\\.|\\$)*", re.DOTALL)
 
 
-def parse_text(text: str, source: str = "<text>", max_classes: int = MAX_CLASSES) -> Task:
+def parse_text(text: str, source: str = "<text>", max_classes: int = MAX_CLASSES, min_classes: int = 2) -> Task:
     """Reads the .txt form.
 
     Args:
         text: the file's text; a BOM must be gone.
         source: the name that errors give.
-        max_classes: what the pack allows.
+        max_classes: what the pack allows; min_classes: 1 where the classes join others.
 
     Raises:
         InputError: with line and column.
@@ -44,7 +44,7 @@ def parse_text(text: str, source: str = "<text>", max_classes: int = MAX_CLASSES
         stripped = line.lstrip()
         if stripped and not stripped.startswith("#"):
             counter.add(_parse_line(line, source, number), column=len(line) - len(stripped) + 1)
-    return finished_task(counter.classes, source)
+    return finished_task(counter.classes, source, min_classes)
 
 
 def _parse_line(line: str, source: str, number: int) -> ClassDescription:

@@ -16,7 +16,7 @@ from t2m_edge.task.tree import MAX_DEPTH, Node, task_from_tree
 _NULLS = ("", "~", "null", "Null", "NULL")
 
 
-def parse_yaml(text: str, source: str = "<yaml>", max_classes: int = MAX_CLASSES) -> Task:
+def parse_yaml(text: str, source: str = "<yaml>", max_classes: int = MAX_CLASSES, min_classes: int = 2) -> Task:
     """Reads the .yaml form; raises InputError with line and column."""
     import yaml
 
@@ -34,7 +34,7 @@ def parse_yaml(text: str, source: str = "<yaml>", max_classes: int = MAX_CLASSES
     except yaml.YAMLError as error:
         reason = getattr(error, "reason", None) or "unreadable"
         raise problem(source, None, None, f"no valid YAML ({reason})", "write plain text (UTF-8)") from None
-    return task_from_tree(root, source, max_classes)
+    return task_from_tree(root, source, max_classes, min_classes)
 
 
 def _read_document(events: Iterable, source: str) -> Node:

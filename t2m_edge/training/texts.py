@@ -18,11 +18,16 @@ from t2m_edge.training.splits import DATASETS
 
 @dataclass(frozen=True)
 class ClassTexts:
-    """name: as a person would write it; descriptions: sentences; short: descriptors of a few words."""
+    """name: as a person would write it; descriptions: sentences; short: descriptors of a few words.
+
+    singles: how many of the descriptions, from the first, can stand for the class by themselves (None: all). Of
+    CIFAR-100's those of Meta-Prompting; CuPL's are captions of one photo.
+    """
 
     name: str
     descriptions: tuple[str, ...]
     short: tuple[str, ...] = ()
+    singles: int | None = None
 
 
 def class_texts(shared: Path) -> dict[str, dict[str, ClassTexts]]:
@@ -50,7 +55,11 @@ def _clean(text: str) -> str:
 
 def _cifar(folder: Path) -> dict[str, ClassTexts]:
     gpt, cupl = _json(folder / "cifar100_gpt.json"), _json(folder / "cifar100_cupl.json")
-    return {c: ClassTexts(c.replace("_", " "), tuple(_clean(t) for t in (*gpt[c], *cupl[c]) if t.strip())) for c in gpt}
+    out = {}
+    for c in gpt:
+        singles, captions = ([_clean(t) for t in table[c] if t.strip()] for table in (gpt, cupl))
+        out[c] = ClassTexts(c.replace("_", " "), (*singles, *captions), singles=len(singles))
+    return out
 
 
 def _tiny(folder: Path) -> dict[str, ClassTexts]:

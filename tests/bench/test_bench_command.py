@@ -10,23 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import t2m_edge
 from t2m_edge.cli.main import run
-
-TASK = Path(__file__).resolve().parents[2] / "examples" / "grocery.txt"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "grocery.tflite"
-    t2m_edge.compile(TASK, path)
-    return path
-
-
-@pytest.fixture(autouse=True)
-def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("T2M_BENCH_DB", str(tmp_path / "bench.sqlite"))
-    return tmp_path / "bench.sqlite"
 
 
 def bench(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str, str]:
@@ -42,9 +26,60 @@ def test_every_cost_is_measured_apart(capsys, model: Path) -> None:
     assert found["runs"]["count"] > 10
     assert 0 < found["runs"]["p50"] <= found["runs"]["p90"] <= found["runs"]["p99"]
     assert found["frame"]["p50"] > found["prepare"]["p50"] > 0
-    assert found["load_s"] > 0 and found["first_s"] > 0 and found["peak_mb"] > 10
+    assert found["unit"] == "ms" and found["load"] > 0 and found["first"] > 0 and found["memory"]["peak"] > 10
     assert found["size_bytes"] == model.stat().st_size
-    assert found["checks"] == {"at least 60 s of inference": False, "at least 1024 inferences": False}
+    assert len(found["checks"]) == 4 and not any(found["checks"].values())
+    assert len(found["quantiles"]) == 101 and found["quantiles"][50] == pytest.approx(found["runs"]["p50"])
+
+
+def test_memory_is_the_process_s_own(capsys, model: Path) -> None:
+    ballast = bytearray(b"x" * 300_000_000)
+    _, out, _ = bench(capsys, model, "--seconds", 0.1, "--json")
+    memory = json.loads(out)["results"][0]["memory"]
+    assert 20 < memory["before"] <= memory["peak"] < 200 and len(ballast)
+
+
+def test_accuracy_is_that_of_eval(capsys, model: Path, tmp_path: Path) -> None:
+    photos = Path(__file__).resolve().parents[2] / "examples" / "photos"
+    for name in ("carrots", "red bell pepper", "kiwi"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        photo = next(photos.glob(f"{name.replace(' ', '*')}*.jpg"), next(photos.glob("*.jpg")))
+        shutil.copy(photo, tmp_path / "photos" / name)
+    _, out, _ = bench(capsys, model, "--seconds", 0.1, "--photos", tmp_path / "photos", "--json")
+    found = json.loads(out)["results"][0]["accuracy"]
+    run(["eval", str(model), str(tmp_path / "photos"), "--json"])
+    assert found["images"] == 3 and found["accuracy"] == json.loads(capsys.readouterr().out)["accuracy"]
+
+
+def test_a_report_is_written_from_a_run_and_from_history(capsys, model: Path, tmp_path: Path) -> None:
+    code, _, _ = bench(capsys, model, "--seconds", 0.1, "--report", tmp_path / "run.html")
+    assert code == 0 and "One inference" in (tmp_path / "run.html").read_text("utf-8")
+    assert bench(capsys, "report", tmp_path / "kept.html")[0] == 0
+    code, _, err = bench(capsys, "report", tmp_path / "kept.html")
+    assert code == 2 and "--overwrite" in err
+    code, _, err = bench(capsys, model, "--report", tmp_path / "run.pdf")
+    assert code == 2 and ".html" in err
+
+
+def test_all_inputs_are_checked_before_anything_is_announced(capsys, model: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.tflite"
+    bad.write_bytes(model.read_bytes()[:100_000])
+    code, _, err = bench(capsys, model, bad)
+    assert code == 2 and len(err.splitlines()) == 1 and "left" not in err
+
+
+def test_foreign_models_are_measured_too(capsys, tmp_path: Path) -> None:
+    from onnx import TensorProto, helper
+
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 8]) for n in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", ends[:1], ends[1:])
+    path = tmp_path / "relu.onnx"
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    )
+    code, out, _ = bench(capsys, path, "--seconds", 0.1, "--json")
+    (found,) = json.loads(out)["results"]
+    assert code == 0 and found["frame"] is None and found["classes"] is None and found["runs"]["count"] > 10
 
 
 def test_results_are_kept_listed_compared_and_exported(capsys, model: Path, tmp_path: Path) -> None:
@@ -73,7 +108,7 @@ def test_a_model_against_itself_is_not_slower(capsys, model: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["missing.tflite"], "no such file"),
+        (["missing.tflite"], "No such file"),
         (["MODEL", "--threads", "0"], "--threads"),
         (["MODEL", "--seconds", "0"], "--seconds"),
         (["MODEL", "--engine", "onnxruntime"], "does not run .tflite"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import t2m_edge
 from t2m_runtime import Classifier, prepare
 from t2m_runtime.arena import Room
 from t2m_runtime.artifact import manifest_of
@@ -14,6 +16,7 @@ from t2m_runtime.core import CoreError, CoreModel
 from t2m_runtime.frames import Frame
 from t2m_runtime.head_file import read_head_file
 
+GROCERY = Path(__file__).parents[2] / "examples" / "grocery.txt"
 RNG = np.random.default_rng(3)
 IMAGES = [RNG.integers(0, 256, (96, 96, 3), np.uint8), np.full((96, 96, 3), 7, np.uint8)]
 
@@ -26,6 +29,23 @@ def test_scores_are_those_of_litert_reference_kernels(library, tools, compiled, 
             expected = tools.litert_reference(model, image)
             np.testing.assert_allclose(core.run(image), expected, rtol=2e-6, atol=1e-12)
             np.testing.assert_array_equal(core.scores(), core.run(image))
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+@pytest.mark.parametrize("output_type", ["uint8", "int8"])
+def test_a_model_with_integer_scores_gives_the_same_float_ones(library, compiled, tmp_path, precision, output_type):
+    path = tmp_path / "model.tflite"
+    t2m_edge.compile(GROCERY, path, precision=precision, output_type=output_type)
+    with CoreModel(path.read_bytes(), library=library) as core, CoreModel(compiled[precision], library=library) as same:
+        np.testing.assert_array_equal(core.run(IMAGES[0]), same.run(IMAGES[0]))
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8-dynamic"])
+def test_precisions_that_it_does_not_run_are_refused_by_name(library, tmp_path, precision):
+    path = tmp_path / "model.tflite"
+    t2m_edge.compile(GROCERY, path, precision=precision)
+    with refused("PRECISION"):
+        CoreModel(path.read_bytes(), library=library)
 
 
 def test_int8_features_are_bit_equal_to_litert_reference_kernels(library, tools, compiled):

@@ -206,7 +206,7 @@ def test_doctor_names_engines_packs_and_extras(capsys):
     assert document["schema_version"] == 1
     assert code == (1 if document["problems"] else 0)
     assert {engine["name"] for engine in document["engines"]} >= {"litert", "onnxruntime"}
-    assert set(document["extras"]) == {"train", "convert", "clip"}
+    assert set(document["extras"]) == {"train", "convert", "clip", "board"}
     assert document["packs"][0]["name"] == "default"
     run(["doctor"])
     assert 'pip install "t2m-edge[convert]"' in capsys.readouterr().out or document["extras"]["convert"]

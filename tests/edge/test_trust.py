@@ -52,6 +52,13 @@ def test_a_pack_without_a_record_expects_nothing() -> None:
     )
 
 
+def test_classes_that_the_pack_was_trained_on_are_counted_by_name() -> None:
+    names = ("red bell pepper", "Zucchini", "kiwi")
+    rows = Head(names, (Layer(np.eye(3, dtype=np.float32), np.zeros(3, np.float32)),))
+    found = expected_accuracy(rows, Calibration(accuracy=MODEL), ("Red-Bell-Pepper", "zucchini", "kiwi fruit"))
+    assert found.trained_on == 2
+
+
 def test_the_temperature_of_a_pack_divides_the_logits(tiny_pack, tmp_path) -> None:
     pack = tmp_path / "pack"
     shutil.copytree(tiny_pack, pack)

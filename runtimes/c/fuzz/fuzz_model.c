@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   uint8_t *file = malloc(size ? size : 1);
   memcpy(file, data, size);
   t2m_room room = {20, 8, 64};
-  if (!t2m_arena_size(file, size, &room, &arena_size) && arena_size < 1u << 22) {
+  if (!t2m_arena_size(file, size, &room, &arena_size) && arena_size < 1u << 17) {
     uint8_t *arena = malloc(arena_size);
     memset(arena, 0xA5, arena_size);
     if (!t2m_open(&model, file, size, &room, arena, arena_size)) {

@@ -61,6 +61,8 @@ typedef enum t2m_status {
   T2M_ERROR_FRAME_TOO_LARGE,  /* a frame larger than t2m_room gave room for */
   T2M_ERROR_NOT_RUN,          /* scores asked before a successful t2m_run */
   T2M_ERROR_NOT_FINITE,       /* the model gave scores that are not finite numbers */
+  T2M_ERROR_PRECISION,        /* an fp16 or int8-dynamic model: the core runs int8 and fp32 */
+  T2M_ERROR_ENGINE,           /* an engine failed (engines/t2m_engines.h) */
   T2M_STATUS_COUNT
 } t2m_status;
 
@@ -116,7 +118,8 @@ T2M_API t2m_status t2m_run(t2m_model *model);
 /* How many labels the current head has; 0 where there is none. */
 T2M_API uint32_t t2m_label_count(const t2m_model *model);
 
-/* The scores of the last t2m_run: t2m_label_count floats, softmax (or logits where the manifest says so).
+/* The scores of the last t2m_run: t2m_label_count floats, softmax (or logits where the manifest says so), also where
+ * the file gives its scores as integers.
  * Valid until the next t2m_run, t2m_prepare or t2m_swap_head. NULL before the first successful run.
  */
 T2M_API const float *t2m_scores(const t2m_model *model);

@@ -1,5 +1,7 @@
 #include "arena.h"
 
+#include "frame.h"
+
 /* A tensor while it is being placed: its number in the file, its bytes, and when it is in use. */
 typedef struct lifetime {
   uint32_t tensor, size, first, last, offset;
@@ -17,18 +19,17 @@ uint32_t t2m_row_length(uint32_t depth) { return (depth + T2M_BLOCK - 1u) / T2M_
 static uint32_t depth_of(const t2m_operator *op) { return op->kernel_height * op->kernel_width * op->in_channels; }
 
 uint32_t t2m_rows_offset(const t2m_operator *op) {
-  return op->is_int8 ? t2m_align(op->out_channels * (uint32_t)sizeof(t2m_scaling)) : 0u;
+  return op->is_int8 ? t2m_align(op->out_channels * 3u * (uint32_t)sizeof(int32_t)) : 0u;
 }
 
 /* Bytes that an operator needs while it runs. */
 static uint32_t scratch_of(const t2m_operator *op) {
   switch (op->kind) {
     case T2M_CONV:
-      return t2m_rows_offset(op) + T2M_TILE * (op->is_int8 ? 2u * t2m_row_length(depth_of(op)) : 4u * depth_of(op));
+      if (!op->is_int8) return T2M_TILE * 4u * depth_of(op);
+      return t2m_rows_offset(op) + 2u * T2M_TILE * t2m_row_length(depth_of(op));
     case T2M_DEPTHWISE:
       return t2m_rows_offset(op);
-    case T2M_ADD:
-      return op->is_int8 ? 2u * 256u * 4u : 0u;
     default:
       return 0;
   }
@@ -124,12 +125,16 @@ t2m_frame_memory t2m_plan_frame(uint32_t side, uint32_t height, uint32_t width) 
   t2m_frame_memory memory;
   memory.taps = 2u * ((side + shorter - 1u) / shorter) + 1u;
   memory.pixels = 0;
-  memory.spans = memory.pixels + t2m_align(4u * side);
-  memory.weights = memory.spans + t2m_align(8u * width);
-  memory.column = memory.weights + t2m_align(4u * width * memory.taps);
+  memory.plane = t2m_align(side) + T2M_BLOCK;
+  memory.spans = memory.pixels + 3u * memory.plane;
+  memory.weights = memory.spans + t2m_align((uint32_t)sizeof(t2m_span) * width);
+  memory.padded = t2m_row_length(memory.taps);
+  memory.column = memory.weights + 2u * 2u * width * memory.padded;
   memory.sums = memory.column + t2m_align(4u * memory.taps);
   memory.tables = memory.sums + t2m_align(12u * width);
-  memory.rows = memory.tables + 5u * 256u * 2u;
+  memory.offsets = memory.tables + 5u * 256u * 2u;
+  memory.line = memory.offsets + t2m_align(3u * 2u * t2m_offsets_of(side));
+  memory.rows = memory.line + t2m_align(side);
   memory.size = memory.rows + t2m_align(memory.taps * 3u * width);
   return memory;
 }

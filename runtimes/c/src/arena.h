@@ -19,12 +19,16 @@ uint32_t t2m_row_length(uint32_t depth);
 /* Parts of the memory that t2m_prepare uses, for a source of `side` pixels on its longer side. */
 typedef struct t2m_frame_memory {
   uint32_t taps;   /* most source pixels that one output pixel sees */
-  uint32_t pixels; /* position of one source row as RGBX */
+  uint32_t plane;  /* bytes of one plane of a source row */
+  uint32_t pixels; /* position of the three planes of a source row */
   uint32_t spans;  /* t2m_span for each output column */
-  uint32_t weights;
+  uint32_t padded;  /* taps as whole blocks */
+  uint32_t weights; /* low parts, (width, padded) int16, then high parts */
   uint32_t column; /* weights of one output row */
   uint32_t sums;   /* int32 (width * 3) */
   uint32_t tables; /* of YUV, 2560 bytes */
+  uint32_t offsets; /* of its colours, for one row */
+  uint32_t line;   /* its luma, for one row */
   uint32_t rows;   /* taps horizontally resized rows: width * 3 bytes each */
   uint32_t size;
 } t2m_frame_memory;

@@ -17,7 +17,7 @@
 
 /* Pixels that a kernel computes at a time; the rows that they read stay in the cache for all output channels. */
 #define T2M_TILE 4u
-/* Rows are padded to whole blocks of this many values. */
+/* Values that a kernel multiplies at a time. */
 #define T2M_BLOCK 16u
 
 static inline uint32_t t2m_align(uint32_t size) { return (size + T2M_ALIGNMENT - 1u) & ~(T2M_ALIGNMENT - 1u); }
@@ -91,32 +91,82 @@ typedef struct t2m_head {
   t2m_operator layer[2];
 } t2m_head;
 
-/* One output channel's arithmetic: out = zero + (sum + bias) * multiplier * 2**(shift - 31). */
+/* The arithmetic of a layer's output channels, one table for each number:
+ * out = zero + (sum + bias) * multiplier * 2**(shift - 31).
+ */
 typedef struct t2m_scaling {
-  int32_t bias, multiplier, shift;
+  int32_t *bias, *multiplier, *shift; /* (channels) each */
 } t2m_scaling;
 
 /* A product of T2M_TILE (or fewer) rows with all filters of a layer. */
 typedef struct t2m_product {
-  const void *rows;         /* pixels rows of row_length int16 or int8 values, see rows.h */
-  uint32_t row_length;      /* values from one row to the next */
-  uint32_t pixels;          /* 1 to T2M_TILE */
-  const int8_t *weights;    /* (channels, depth) */
+  const void *rows[T2M_TILE]; /* int16 or int8 values, see rows.h; those beyond `pixels` repeat the first */
+  uint32_t pixels;            /* 1 to T2M_TILE */
+  const int8_t *weights;      /* (channels, depth) */
   uint32_t depth, channels;
-  const t2m_scaling *scaling; /* (channels) */
-  int32_t zero, low, high;  /* output zero point and range */
-  uint32_t rounds_once;     /* 1: scaled by t2m_scale_once, 0: by t2m_scale_twice */
-  int8_t *out;              /* (pixels, channels) */
+  t2m_scaling scaling;
+  int32_t zero, low;    /* output zero point and lowest output */
+  uint32_t rounds_once; /* 1: scaled by t2m_scale_once, 0: by t2m_scale_twice */
+  uint32_t has_lowest;  /* 1: some weight is -128; int8 rows only */
+  int8_t *out;          /* (pixels, channels) */
 } t2m_product;
 
-/* One way of multiplying. All give the same bits. */
+/* ADD: out = zero[2] + t2m_scale_twice(of the sum of both, each (x - zero) * 2**20 scaled the same way). */
+typedef struct t2m_addition {
+  int32_t multiplier[3], shift[3], zero[3]; /* of the first input, the second, the output */
+  int32_t low;                              /* lowest output */
+} t2m_addition;
+
+/* A row of pixels: planes of red, green and blue, `plane` bytes apart; T2M_BLOCK bytes more than pixels may be read. */
+typedef struct t2m_pixels {
+  uint8_t *data;
+  uint32_t plane;
+} t2m_pixels;
+
+/* One row of a YUV frame: out = (y[luma] + offset) >> 6 for each colour, clamped. Two pixels share each offset. */
+typedef struct t2m_colours {
+  const uint8_t *luma;               /* (count) */
+  const int16_t *y;                  /* (256) 6-bit fixed point; NULL: 64 times the luma */
+  const int16_t *red, *green, *blue; /* ((count + 1) / 2) offsets, 6-bit fixed point */
+  uint32_t count;
+  t2m_pixels out;
+} t2m_colours;
+
+/* The source pixels that one output pixel sees. */
+typedef struct t2m_span {
+  uint32_t first, count;
+} t2m_span;
+
+/* Weights of a resize are fixed point with 22 bits: 32 less 8 of a pixel, less 2 for the sum (Pillow's PRECISION_BITS).
+ * A horizontal one has them in two parts, so that 16-bit products serve: high * 2**11 + low.
+ */
+enum { T2M_WEIGHT_BITS = 22, T2M_LOW_BITS = 11 };
+
+/* One row of a horizontal resize: planes -> `width` RGB pixels. */
+typedef struct t2m_resize {
+  t2m_pixels pixels;
+  const t2m_span *spans;     /* (width) */
+  const int16_t *low, *high; /* (width, taps): zeros after the span's */
+  uint32_t taps, width;      /* taps: a multiple of T2M_BLOCK */
+  uint8_t *row;
+} t2m_resize;
+
+/* One way of computing. All give the same bits. */
 typedef struct t2m_kernel {
   const char *name;
   uint32_t row_bytes; /* 2: rows hold int16 (value - zero point); 1: int8 values, corrected by the sum of the weights */
-  void (*widen)(int16_t *row, const int8_t *values, uint32_t count, int32_t zero); /* row_bytes 2: values to a row */
-  void (*copy)(int8_t *row, const int8_t *values, uint32_t count);                 /* row_bytes 1: the same */
+  /* `lines` lines of `count` values to a row; steps: values from one line to the next. */
+  void (*copy)(void *row, uint32_t row_step, const int8_t *values, uint32_t step, uint32_t count, uint32_t lines,
+               int32_t zero);
+  void (*pad)(void *row, uint32_t count, int32_t zero);
   void (*product)(const t2m_product *product);
-  int32_t (*sum)(const int8_t *weights, uint32_t count); /* row_bytes 1: of the weights of a channel */
+  /* row_bytes 1: bias -= zero * (sum of the channel's weights), since sum(w * (x - zero)) = sum(w * x) - zero * sum(w);
+   * and has_lowest. */
+  void (*correct)(t2m_product *product, int32_t zero);
+  void (*add)(const t2m_addition *addition, const int8_t *a, const int8_t *b, int8_t *out, uint32_t count);
+  void (*colour)(const t2m_colours *row);
+  void (*across)(const t2m_resize *resize);
+  void (*down)(int32_t *sums, const uint8_t *row, int32_t weight, uint32_t count); /* sums += weight * row */
 } t2m_kernel;
 
 /* kernels.c: by name; NULL name: the best one here. NULL where there is none of that name. */

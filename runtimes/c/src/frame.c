@@ -1,5 +1,7 @@
 #include "frame.h"
 
+#include "kernels.h"
+
 bool t2m_is_yuv(t2m_format format) { return format == T2M_NV12 || format == T2M_NV21 || format == T2M_I420; }
 
 /* Bytes of one sample of a plane, and how far the next one is by default. */
@@ -41,6 +43,11 @@ t2m_status t2m_look(const t2m_frame *frame, bool stretch, t2m_view *view) {
   t2m_view found;
   found.format = frame->format;
   found.tables = NULL;
+  found.kernel = NULL;
+  found.offsets = NULL;
+  found.offsets_of = -1;
+  found.line = NULL;
+  found.is_full = frame->yuv == T2M_BT601_FULL;
   found.luma = frame->plane[0].data;
   found.u = found.v = NULL;
   found.chroma_stride = found.chroma_step = 0;
@@ -126,35 +133,71 @@ static uint8_t over_white(uint32_t colour, uint32_t alpha) {
   return (uint8_t)((((sum >> 8) + sum) >> 8) >> 7);
 }
 
-static void read_packed(const t2m_view *view, const uint8_t *from, int64_t step, uint8_t *pixels) {
+static void read_packed(const t2m_view *view, const uint8_t *from, int64_t step, t2m_pixels pixels) {
   bool grey = view->format == T2M_GRAY, swapped = view->format == T2M_BGRA || view->format == T2M_BGRX;
   bool alpha = view->format == T2M_RGBA || view->format == T2M_BGRA;
-  uint32_t red = swapped ? 2 : 0, green = grey ? 0 : 1, blue = grey || swapped ? 0 : 2;
-  for (uint32_t i = 0; i < view->width; i++, pixels += 4) {
-    const uint8_t *at = from + (int64_t)i * step;
-    pixels[0] = at[red];
-    pixels[1] = at[green];
-    pixels[2] = at[blue];
-    pixels[3] = 0;
-    if (alpha && at[3] != 255)
-      for (uint32_t c = 0; c < 3; c++) pixels[c] = over_white(pixels[c], at[3]);
+  uint32_t from_red = swapped ? 2 : 0, from_green = grey ? 0 : 1, from_blue = grey || swapped ? 0 : 2;
+  uint8_t *red = pixels.data, *green = red + pixels.plane, *blue = green + pixels.plane;
+  for (uint32_t i = 0; i < view->width; i++, from += step) {
+    red[i] = from[from_red];
+    green[i] = from[from_green];
+    blue[i] = from[from_blue];
+    if (alpha && from[3] != 255) {
+      red[i] = over_white(red[i], from[3]);
+      green[i] = over_white(green[i], from[3]);
+      blue[i] = over_white(blue[i], from[3]);
+    }
   }
 }
 
-static void read_yuv(const t2m_view *view, int32_t x, int32_t y, uint8_t *pixels) {
+/* The colour offsets of one line of chroma samples, `count` from `first` on, `step` bytes apart. */
+static void fill_offsets(const t2m_view *view, int64_t first, int64_t step, uint32_t count) {
   const t2m_yuv_tables *tables = view->tables;
-  for (uint32_t i = 0; i < view->width; i++, pixels += 4, x += view->column_x, y += view->column_y) {
-    int32_t luma = tables->y[view->luma[y * view->stride + x * view->step]];
-    int64_t chroma = (y / 2) * view->chroma_stride + (x / 2) * view->chroma_step;
-    uint8_t u = view->u[chroma], v = view->v[chroma];
-    pixels[0] = clamp((luma + tables->red_v[v]) >> 6);
-    pixels[1] = clamp((luma + tables->green_u[u] + tables->green_v[v]) >> 6);
-    pixels[2] = clamp((luma + tables->blue_u[u]) >> 6);
-    pixels[3] = 0;
+  int16_t *red = view->offsets, *green = red + t2m_offsets_of(view->width), *blue = green + t2m_offsets_of(view->width);
+  for (uint32_t i = 0; i < count; i++, first += step) {
+    uint32_t u = view->u[first], v = view->v[first];
+    red[i] = tables->red_v[v];
+    green[i] = (int16_t)(tables->green_u[u] + tables->green_v[v]);
+    blue[i] = tables->blue_u[u];
   }
 }
 
-void t2m_read_row(const t2m_view *view, uint32_t row, uint8_t *pixels) {
+void t2m_colour_reference(const t2m_colours *row) {
+  uint8_t *red = row->out.data, *green = red + row->out.plane, *blue = green + row->out.plane;
+  for (uint32_t i = 0; i < row->count; i++) {
+    int32_t luma = row->y ? row->y[row->luma[i]] : row->luma[i] * 64;
+    red[i] = clamp((luma + row->red[i / 2]) >> 6);
+    green[i] = clamp((luma + row->green[i / 2]) >> 6);
+    blue[i] = clamp((luma + row->blue[i / 2]) >> 6);
+  }
+}
+
+static void read_yuv(t2m_view *view, int32_t x, int32_t y, t2m_pixels pixels) {
+  bool level = view->column_x != 0;
+  int32_t along = level ? x : y, across = level ? y : x, step = view->column_x + view->column_y;
+  /* The first chroma sample may serve one pixel only. */
+  uint32_t alone = (uint32_t)(along & 1) ^ (step < 0);
+  if (view->offsets_of != across / 2) {
+    int64_t chroma = (y / 2) * view->chroma_stride + (x / 2) * view->chroma_step;
+    fill_offsets(view, chroma, step * (level ? view->chroma_step : view->chroma_stride), (view->width + alone + 1u) / 2u);
+    view->offsets_of = across / 2;
+  }
+  const uint8_t *luma = view->luma + y * view->stride + x * view->step;
+  int64_t luma_step = view->column_x * view->step + view->column_y * view->stride;
+  if (luma_step != 1) {
+    for (uint32_t i = 0; i < view->width; i++) view->line[i] = luma[(int64_t)i * luma_step];
+    luma = view->line;
+  }
+  const int16_t *red = view->offsets, *green = red + t2m_offsets_of(view->width);
+  const int16_t *blue = green + t2m_offsets_of(view->width), *table = view->is_full ? NULL : view->tables->y;
+  t2m_colours first = {luma, table, red, green, blue, alone, pixels};
+  t2m_pixels after = {pixels.data + alone, pixels.plane};
+  t2m_colours others = {luma + alone, table, red + alone, green + alone, blue + alone, view->width - alone, after};
+  t2m_colour_reference(&first);
+  view->kernel->colour(&others);
+}
+
+void t2m_read_row(t2m_view *view, uint32_t row, t2m_pixels pixels) {
   int32_t x = view->x + (int32_t)row * view->row_x, y = view->y + (int32_t)row * view->row_y;
   if (t2m_is_yuv(view->format)) {
     read_yuv(view, x, y, pixels);

@@ -19,8 +19,17 @@ typedef struct t2m_view {
   const uint8_t *luma;    /* or the packed pixels */
   const uint8_t *u, *v;
   int64_t stride, step, chroma_stride, chroma_step;
+  /* YUV only: */
   const t2m_yuv_tables *tables;
+  const t2m_kernel *kernel;
+  bool is_full;       /* y is 64 times the luma */
+  int16_t *offsets;   /* of red, then green, then blue, of the chroma line that was read last; t2m_offsets_of each */
+  int32_t offsets_of; /* that line; -1: none yet */
+  uint8_t *line;      /* (width) luma, where it does not lie in one piece */
 } t2m_view;
+
+/* Room for the colour offsets of a row of `width` pixels, and what kernels read beyond them. */
+static inline uint32_t t2m_offsets_of(uint32_t width) { return width / 2u + 8u; }
 
 /* Checks a frame and describes what to read of it. stretch: the whole frame; otherwise its centre square. */
 t2m_status t2m_look(const t2m_frame *frame, bool stretch, t2m_view *view);
@@ -29,7 +38,7 @@ bool t2m_is_yuv(t2m_format format);
 
 void t2m_fill_yuv_tables(t2m_yuv yuv, t2m_yuv_tables *tables);
 
-/* One upright row as RGBX, 4 bytes a pixel, X 0. pixels: room for view->width. */
-void t2m_read_row(const t2m_view *view, uint32_t row, uint8_t *pixels);
+/* One upright row. pixels: room for view->width in each plane. */
+void t2m_read_row(t2m_view *view, uint32_t row, t2m_pixels pixels);
 
 #endif

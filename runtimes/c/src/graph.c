@@ -9,7 +9,7 @@ enum { OPERATOR_CODE, OPERATOR_INPUTS, OPERATOR_OUTPUTS, OPERATOR_OPTIONS_TYPE, 
 enum { TENSOR_SHAPE, TENSOR_TYPE, TENSOR_BUFFER, TENSOR_NAME, TENSOR_QUANTIZATION };
 enum { QUANTIZATION_SCALE = 2, QUANTIZATION_ZERO_POINT = 3, QUANTIZATION_AXIS = 6 };
 enum { CODE_DEPRECATED = 0, CODE_BUILTIN = 3 };
-enum { FLOAT32 = 0, INT32 = 2, UINT8 = 3, INT8 = 9 };
+enum { FLOAT32 = 0, FLOAT16 = 1, INT32 = 2, UINT8 = 3, INT8 = 9 };
 enum {
   ADD = 0,
   CONV_2D = 3,
@@ -48,6 +48,7 @@ static t2m_status read_tensor(t2m_graph *graph, uint32_t index, tensor *found) {
   tensor none = {0};
   *found = none;
   found->type = (uint32_t)t2m_field_i8(reader, table, TENSOR_TYPE, FLOAT32);
+  if (found->type == FLOAT16) return T2M_ERROR_PRECISION;
   found->rank = shape.count;
   if (reader->broken || shape.count < 1 || shape.count > 4) return broken_or(graph, T2M_ERROR_UNSUPPORTED);
   found->count = 1;
@@ -115,6 +116,7 @@ static t2m_status read_weights(t2m_graph *graph, t2m_vector inputs, uint32_t axi
   if (!status) status = read_tensor(graph, t2m_read_u32(reader, inputs.at + 8u), &bias);
   if (status) return status;
   uint32_t item = op->is_int8 ? 1u : 4u;
+  if (!op->is_int8 && weight->type == INT8) return T2M_ERROR_PRECISION;
   if (weight->type != (op->is_int8 ? (uint32_t)INT8 : (uint32_t)FLOAT32)) return T2M_ERROR_UNSUPPORTED;
   if (bias.type != (op->is_int8 ? (uint32_t)INT32 : (uint32_t)FLOAT32)) return T2M_ERROR_UNSUPPORTED;
   if (weight->dims[axis] != op->out_channels || bias.count != op->out_channels) return T2M_ERROR_UNSUPPORTED;
@@ -362,7 +364,7 @@ t2m_status t2m_graph_open(t2m_graph *graph, t2m_bytes file) {
 t2m_status t2m_graph_head(t2m_graph *graph, t2m_operator layer[2], uint32_t *layer_count, bool *softmax) {
   t2m_reader *reader = &graph->reader;
   uint32_t tensor_number = graph->features;
-  bool dequantized = graph->is_int8 == 0;
+  bool dequantized = graph->is_int8 == 0, ended = false;
   *layer_count = 0;
   *softmax = false;
   for (uint32_t i = graph->backbone_operators; i < graph->operators.count; i++) {
@@ -372,15 +374,17 @@ t2m_status t2m_graph_head(t2m_graph *graph, t2m_operator layer[2], uint32_t *lay
     uint32_t code = builtin_code(graph, table);
     if (reader->broken || inputs.count < 1 || outputs.count != 1) return broken_or(graph, T2M_ERROR_UNSUPPORTED);
     /* A chain: each reads what the one before gave. */
-    if (t2m_read_u32(reader, inputs.at) != tensor_number || *softmax) return broken_or(graph, T2M_ERROR_UNSUPPORTED);
+    if (t2m_read_u32(reader, inputs.at) != tensor_number || ended) return broken_or(graph, T2M_ERROR_UNSUPPORTED);
     tensor_number = t2m_read_u32(reader, outputs.at);
-    if (code == FULLY_CONNECTED && *layer_count < 2 && (!dequantized || !graph->is_int8)) {
+    if (code == FULLY_CONNECTED && *layer_count < 2 && !*softmax && (!dequantized || !graph->is_int8)) {
       t2m_status status = t2m_graph_operator(graph, i, &layer[*layer_count]);
       if (status) return status;
       ++*layer_count;
-    } else if (code == DEQUANTIZE && !dequantized && *layer_count > 0) {
+    } else if (code == DEQUANTIZE && !dequantized && !*softmax && *layer_count > 0) {
       dequantized = true;
-    } else if (code == SOFTMAX && dequantized && *layer_count > 0) {
+    } else if (code == QUANTIZE && *layer_count > 0) {
+      ended = true;
+    } else if (code == SOFTMAX && !*softmax && *layer_count > 0) {
       uint32_t options = t2m_field_table(reader, table, OPERATOR_OPTIONS);
       uint32_t beta = options ? t2m_field(reader, options, 0, 4) : 0;
       if (!beta || t2m_load_f32(reader->file.data + beta) != 1.0f) return broken_or(graph, T2M_ERROR_UNSUPPORTED);

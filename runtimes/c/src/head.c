@@ -136,8 +136,10 @@ static bool read_header(t2m_bytes file, head_parts *parts) {
     if (!part || part->rank) return false;
     read_entry(&json, body, file.size - body, part);
     if (json.broken) return false;
-    for (head_tensor *other = parts->tensors[0]; other < parts->tensors[0] + 2 * PARTS; other++)
+    for (uint32_t i = 0; i < 2u * PARTS; i++) {
+      const head_tensor *other = &parts->tensors[i / PARTS][i % PARTS];
       if (other != part && other->rank && part->begin < other->end && other->begin < part->end) return false;
+    }
     covered += part->end - part->begin;
   }
   return !json.broken && t2m_json_peek(&json) == 0 && covered == file.size - body;

@@ -17,103 +17,226 @@ static bool has_avx2(void) {
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
 }
 
-static AVX2 void widen_avx2(int16_t *row, const int8_t *values, uint32_t count, int32_t zero) {
+static AVX2 void copy_avx2(void *row, uint32_t row_step, const int8_t *values, uint32_t step, uint32_t count,
+                           uint32_t lines, int32_t zero) {
   const __m256i zeros = _mm256_set1_epi16((int16_t)zero);
-  uint32_t i = 0;
-  for (; i + 16 <= count; i += 16) {
-    __m256i wide = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(values + i)));
-    _mm256_storeu_si256((__m256i *)(void *)(row + i), _mm256_sub_epi16(wide, zeros));
-  }
-  for (; i < count; i++) row[i] = (int16_t)(values[i] - zero);
-}
-
-/* Sums of T2M_TILE rows with two filters: [filter 0: rows 0 to 3, filter 1: rows 0 to 3]. */
-static AVX2 __m256i two_filters(const int16_t *rows, uint32_t row_length, const int8_t *a, const int8_t *b,
-                                uint32_t depth) {
-  __m256i a0 = _mm256_setzero_si256(), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-  const int16_t *row0 = rows, *row1 = rows + row_length, *row2 = row1 + row_length, *row3 = row2 + row_length;
-  for (uint32_t k = 0; k < row_length; k += T2M_BLOCK) {
-    if (k + T2M_BLOCK > depth) {
-      /* The last block of weights overlaps the one before; see rows.h. */
-      a -= row_length - depth;
-      b -= row_length - depth;
+  int16_t *wide = (int16_t *)row;
+  for (; lines; lines--, wide += row_step, values += step) {
+    uint32_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+      __m256i sixteen = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(values + i)));
+      _mm256_storeu_si256((__m256i *)(void *)(wide + i), _mm256_sub_epi16(sixteen, zeros));
     }
-    __m256i wa = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(a + k)));
-    __m256i wb = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(b + k)));
-    __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)(row0 + k));
-    a0 = _mm256_add_epi32(a0, _mm256_madd_epi16(wa, x));
-    b0 = _mm256_add_epi32(b0, _mm256_madd_epi16(wb, x));
-    x = _mm256_loadu_si256((const __m256i *)(const void *)(row1 + k));
-    a1 = _mm256_add_epi32(a1, _mm256_madd_epi16(wa, x));
-    b1 = _mm256_add_epi32(b1, _mm256_madd_epi16(wb, x));
-    x = _mm256_loadu_si256((const __m256i *)(const void *)(row2 + k));
-    a2 = _mm256_add_epi32(a2, _mm256_madd_epi16(wa, x));
-    b2 = _mm256_add_epi32(b2, _mm256_madd_epi16(wb, x));
-    x = _mm256_loadu_si256((const __m256i *)(const void *)(row3 + k));
-    a3 = _mm256_add_epi32(a3, _mm256_madd_epi16(wa, x));
-    b3 = _mm256_add_epi32(b3, _mm256_madd_epi16(wb, x));
+    for (; i + 8 <= count; i += 8) {
+      __m128i eight = _mm_cvtepi8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)(values + i)));
+      _mm_storeu_si128((__m128i *)(void *)(wide + i), _mm_sub_epi16(eight, _mm256_castsi256_si128(zeros)));
+    }
+    for (; i < count; i++) wide[i] = (int16_t)(values[i] - zero);
   }
-  /* Sums of eight lanes each, four at a time: 128-bit halves stay apart until the end. */
-  __m256i left = _mm256_hadd_epi32(_mm256_hadd_epi32(a0, a1), _mm256_hadd_epi32(a2, a3));
-  __m256i right = _mm256_hadd_epi32(_mm256_hadd_epi32(b0, b1), _mm256_hadd_epi32(b2, b3));
-  return _mm256_add_epi32(_mm256_permute2x128_si256(left, right, 0x20), _mm256_permute2x128_si256(left, right, 0x31));
 }
 
-/* A number of each of two channels: lanes 0 to 3 and 4 to 7. */
-static AVX2 __m256i pair(int32_t a, int32_t b) { return _mm256_set_m128i(_mm_set1_epi32(b), _mm_set1_epi32(a)); }
+static AVX2 void pad_avx2(void *row, uint32_t count, int32_t zero) {
+  int16_t *wide = (int16_t *)row;
+  (void)zero;
+  uint32_t i = 0;
+  for (; i + 16 <= count; i += 16) _mm256_storeu_si256((__m256i *)(void *)(wide + i), _mm256_setzero_si256());
+  for (; i < count; i++) wide[i] = 0;
+}
 
-/* t2m_scale_twice for eight sums of two channels, and their range. */
-static AVX2 __m256i finish_avx2(__m256i sums, const t2m_scaling *a, const t2m_scaling *b, const t2m_product *p) {
-  const __m256i none = _mm256_setzero_si256(), one = _mm256_set1_epi32(1);
-  __m256i multiplier = pair(a->multiplier, b->multiplier), shift = pair(a->shift, b->shift);
+static inline AVX2 __m128i load(const int8_t *at) { return _mm_loadu_si128((const __m128i *)(const void *)at); }
+
+/* sums and the products of 16 weights with 16 values of a row. */
+static inline AVX2 __m256i multiply(__m256i sums, __m256i w, const int16_t *row) {
+  return _mm256_add_epi32(sums, _mm256_madd_epi16(w, _mm256_loadu_si256((const __m256i *)(const void *)row)));
+}
+
+/* Partial sums of T2M_TILE pixels with one filter. */
+typedef struct partial {
+  __m256i p0, p1, p2, p3;
+} partial;
+
+static inline AVX2 partial multiply_tile(partial sums, __m128i weights, const int16_t *const rows[T2M_TILE], uint32_t at) {
+  __m256i w = _mm256_cvtepi8_epi16(weights);
+  sums.p0 = multiply(sums.p0, w, rows[0] + at);
+  sums.p1 = multiply(sums.p1, w, rows[1] + at);
+  sums.p2 = multiply(sums.p2, w, rows[2] + at);
+  sums.p3 = multiply(sums.p3, w, rows[3] + at);
+  return sums;
+}
+
+/* Sums of two filters: [pixel 0: a, b; pixel 1: a, b; pixel 2: a, b; pixel 3: a, b]. */
+static inline AVX2 __m256i totals(partial a, partial b) {
+  __m256i first = _mm256_hadd_epi32(_mm256_hadd_epi32(a.p0, b.p0), _mm256_hadd_epi32(a.p1, b.p1));
+  __m256i second = _mm256_hadd_epi32(_mm256_hadd_epi32(a.p2, b.p2), _mm256_hadd_epi32(a.p3, b.p3));
+  return _mm256_add_epi32(_mm256_permute2x128_si256(first, second, 0x20), _mm256_permute2x128_si256(first, second, 0x31));
+}
+
+static AVX2 __m256i two_filters(const t2m_product *p, const int8_t *a, const int8_t *b) {
+  const int16_t *rows[T2M_TILE] = {(const int16_t *)p->rows[0], (const int16_t *)p->rows[1], (const int16_t *)p->rows[2],
+                                   (const int16_t *)p->rows[3]};
+  uint32_t depth = p->depth, rest = depth % T2M_BLOCK, whole = depth - rest;
+  partial sums_a, sums_b;
+  sums_a.p0 = sums_a.p1 = sums_a.p2 = sums_a.p3 = _mm256_setzero_si256();
+  sums_b = sums_a;
+  for (uint32_t k = 0; k < whole; k += T2M_BLOCK) {
+    sums_a = multiply_tile(sums_a, load(a + k), rows, k);
+    sums_b = multiply_tile(sums_b, load(b + k), rows, k);
+  }
+  if (rest) {
+    uint32_t at = depth < T2M_BLOCK ? 0u : depth - T2M_BLOCK;
+    __m128i mask = depth < T2M_BLOCK ? _mm_set1_epi8(-1) : load(t2m_last_block_mask(rest));
+    sums_a = multiply_tile(sums_a, _mm_and_si128(load(a + at), mask), rows, at);
+    sums_b = multiply_tile(sums_b, _mm_and_si128(load(b + at), mask), rows, at);
+  }
+  return totals(sums_a, sums_b);
+}
+
+/* t2m_scale_twice for eight numbers. */
+static inline AVX2 __m256i scale(__m256i x, __m256i multiplier, __m256i shift) {
+  const __m256i none = _mm256_setzero_si256(), nudge = _mm256_set1_epi64x(1 << 30);
   __m256i left = _mm256_max_epi32(shift, none), right = _mm256_sub_epi32(left, shift);
-  __m256i x = _mm256_sllv_epi32(_mm256_add_epi32(sums, pair(a->bias, b->bias)), left);
+  x = _mm256_sllv_epi32(x, left);
   /* (x * multiplier + 2**30) >> 31: of the 64 bits only 31 to 62 matter, so that a logical shift serves. */
-  const __m256i nudge = _mm256_set1_epi64x(1 << 30);
   __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x, multiplier), nudge);
-  __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), multiplier), nudge);
+  __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), _mm256_srli_epi64(multiplier, 32)), nudge);
   __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 31), _mm256_slli_epi64(odd, 1), 0xAA);
-  __m256i mask = _mm256_sub_epi32(_mm256_sllv_epi32(one, right), one);
+  __m256i mask = _mm256_sub_epi32(_mm256_sllv_epi32(_mm256_set1_epi32(1), right), _mm256_set1_epi32(1));
   __m256i rest = _mm256_and_si256(high, mask);
   __m256i half = _mm256_sub_epi32(_mm256_srli_epi32(mask, 1), _mm256_srai_epi32(high, 31));
-  x = _mm256_sub_epi32(_mm256_srav_epi32(high, right), _mm256_cmpgt_epi32(rest, half));
-  x = _mm256_add_epi32(x, _mm256_set1_epi32(p->zero));
-  return _mm256_max_epi32(_mm256_min_epi32(x, _mm256_set1_epi32(p->high)), _mm256_set1_epi32(p->low));
+  return _mm256_sub_epi32(_mm256_srav_epi32(high, right), _mm256_cmpgt_epi32(rest, half));
 }
 
-/* Values of two channels (as finish gives them) to their pixels. */
-static AVX2 void store(__m256i values, int8_t *out, uint32_t channels, uint32_t pixels, bool both) {
-  __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(values), _mm256_extracti128_si256(values, 1));
-  uint64_t bytes = (uint64_t)_mm_cvtsi128_si64(_mm_packs_epi16(words, words));
-  for (uint32_t i = 0; i < pixels; i++, out += channels, bytes >>= 8) {
-    out[0] = (int8_t)bytes;
-    if (both) out[1] = (int8_t)(bytes >> 32);
-  }
+/* Eight int32 as int8 in the first eight bytes, saturated. */
+static inline AVX2 __m128i narrow(__m256i x) {
+  __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+  return _mm_packs_epi16(words, words);
+}
+
+/* The numbers of two channels, four times. */
+static inline AVX2 __m256i pair(const int32_t *table, uint32_t channel, bool both) {
+  return _mm256_set1_epi64x((int64_t)((uint64_t)(uint32_t)table[both ? channel + 1u : channel] << 32 | (uint32_t)table[channel]));
 }
 
 static AVX2 void product_avx2(const t2m_product *p) {
-  /* Under a whole block there is nothing to overlap with. */
-  if (p->depth < T2M_BLOCK) {
-    t2m_product_reference(p);
-    return;
-  }
   for (uint32_t c = 0; c < p->channels; c += 2) {
     bool both = c + 1 < p->channels;
-    const t2m_scaling *scaling = p->scaling + c;
     const int8_t *a = p->weights + (size_t)c * p->depth, *b = both ? a + p->depth : a;
-    __m256i sums = two_filters((const int16_t *)p->rows, p->row_length, a, b, p->depth);
+    int8_t shorts[2][T2M_BLOCK];
+    if (p->depth < T2M_BLOCK) {
+      t2m_short_filter(a, p->depth, shorts[0]);
+      t2m_short_filter(b, p->depth, shorts[1]);
+      a = shorts[0], b = shorts[1];
+    }
+    __m256i sums = two_filters(p, a, b);
+    int8_t *out = p->out + c;
     if (p->rounds_once) {
-      int32_t found[2 * T2M_TILE];
+      int32_t found[T2M_TILE][2];
       _mm256_storeu_si256((__m256i *)(void *)found, sums);
-      t2m_finish_tile(p, c, both ? 2 : 1, found);
-    } else {
-      store(finish_avx2(sums, scaling, both ? scaling + 1 : scaling, p), p->out + c, p->channels, p->pixels, both);
+      for (uint32_t i = 0; i < p->pixels; i++, out += p->channels)
+        for (uint32_t k = 0; k < (both ? 2u : 1u); k++) out[k] = t2m_finish(p, c + k, found[i][k]);
+      continue;
+    }
+    sums = _mm256_add_epi32(sums, pair(p->scaling.bias, c, both));
+    sums = scale(sums, pair(p->scaling.multiplier, c, both), pair(p->scaling.shift, c, both));
+    __m128i bytes = narrow(_mm256_add_epi32(sums, _mm256_set1_epi32(p->zero)));
+    uint64_t found = (uint64_t)_mm_cvtsi128_si64(_mm_max_epi8(bytes, _mm_set1_epi8((char)p->low)));
+    for (uint32_t i = 0; i < p->pixels; i++, out += p->channels, found >>= 16) {
+      out[0] = (int8_t)found;
+      if (both) out[1] = (int8_t)(found >> 8);
     }
   }
 }
 
+/* One side of an addition: eight values, scaled. */
+static inline AVX2 __m256i addend(const t2m_addition *addition, int which, const int8_t *values) {
+  __m256i x = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)values));
+  x = _mm256_slli_epi32(_mm256_sub_epi32(x, _mm256_set1_epi32(addition->zero[which])), 20);
+  return scale(x, _mm256_set1_epi32(addition->multiplier[which]), _mm256_set1_epi32(addition->shift[which]));
+}
+
+static AVX2 void add_avx2(const t2m_addition *addition, const int8_t *a, const int8_t *b, int8_t *out, uint32_t count) {
+  uint32_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    __m256i sum = _mm256_add_epi32(addend(addition, 0, a + i), addend(addition, 1, b + i));
+    sum = scale(sum, _mm256_set1_epi32(addition->multiplier[2]), _mm256_set1_epi32(addition->shift[2]));
+    __m128i bytes = narrow(_mm256_add_epi32(sum, _mm256_set1_epi32(addition->zero[2])));
+    _mm_storel_epi64((__m128i *)(void *)(out + i), _mm_max_epi8(bytes, _mm_set1_epi8((char)addition->low)));
+  }
+  t2m_add_reference(addition, a + i, b + i, out + i, count - i);
+}
+
+/* One colour of eight pixels: offsets of four pairs. */
+static inline AVX2 __m128i one_colour(__m128i luma, const int16_t *offsets) {
+  __m128i pairs = _mm_loadl_epi64((const __m128i *)(const void *)offsets);
+  return _mm_srai_epi16(_mm_adds_epi16(luma, _mm_unpacklo_epi16(pairs, pairs)), 6);
+}
+
+static AVX2 void colour_avx2(const t2m_colours *row) {
+  /* Copies: as far as a compiler knows, `out` might change what `row` points at. */
+  const uint8_t *from = row->luma;
+  const int16_t *reds = row->red, *greens = row->green, *blues = row->blue;
+  uint8_t *out = row->out.data, *out_green = out + row->out.plane, *out_blue = out_green + row->out.plane;
+  uint32_t i = 0, eights = row->y ? 0u : row->count & ~7u;
+  for (; i < eights; i += 8) {
+    __m128i luma = _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)(from + i)));
+    luma = _mm_slli_epi16(luma, 6);
+    __m128i red_green = _mm_packus_epi16(one_colour(luma, reds + i / 2), one_colour(luma, greens + i / 2));
+    __m128i blue = one_colour(luma, blues + i / 2);
+    _mm_storel_epi64((__m128i *)(void *)(out + i), red_green);
+    _mm_storel_epi64((__m128i *)(void *)(out_green + i), _mm_srli_si128(red_green, 8));
+    _mm_storel_epi64((__m128i *)(void *)(out_blue + i), _mm_packus_epi16(blue, blue));
+  }
+  t2m_colours rest = {row->luma + i,     row->y,         row->red + i / 2,           row->green + i / 2,
+                      row->blue + i / 2, row->count - i, {out + i, row->out.plane}};
+  t2m_colour_reference(&rest);
+}
+
+/* Products of 16 pixels of a plane with their weights, in eight sums. */
+static inline AVX2 __m256i weigh(const uint8_t *from, const int16_t *low, const int16_t *high) {
+  __m256i values = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)from));
+  __m256i lows = _mm256_madd_epi16(values, _mm256_loadu_si256((const __m256i *)(const void *)low));
+  __m256i highs = _mm256_madd_epi16(values, _mm256_loadu_si256((const __m256i *)(const void *)high));
+  return _mm256_add_epi32(lows, _mm256_slli_epi32(highs, T2M_LOW_BITS));
+}
+
+static AVX2 void across_avx2(const t2m_resize *resize) {
+  const int16_t *low = resize->low, *high = resize->high;
+  const uint32_t plane = resize->pixels.plane;
+  uint8_t *out = resize->row;
+  for (uint32_t x = 0; x < resize->width; x++, low += resize->taps, high += resize->taps, out += 3) {
+    const uint8_t *from = resize->pixels.data + resize->spans[x].first;
+    __m256i red = weigh(from, low, high), green = weigh(from + plane, low, high);
+    __m256i blue = weigh(from + 2u * plane, low, high);
+    for (uint32_t i = T2M_BLOCK; i < resize->spans[x].count; i += T2M_BLOCK) {
+      red = _mm256_add_epi32(red, weigh(from + i, low + i, high + i));
+      green = _mm256_add_epi32(green, weigh(from + plane + i, low + i, high + i));
+      blue = _mm256_add_epi32(blue, weigh(from + 2u * plane + i, low + i, high + i));
+    }
+    __m256i all = _mm256_hadd_epi32(_mm256_hadd_epi32(red, green), _mm256_hadd_epi32(blue, blue));
+    __m128i sums = _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+    sums = _mm_srai_epi32(_mm_add_epi32(sums, _mm_set1_epi32(1 << (T2M_WEIGHT_BITS - 1))), T2M_WEIGHT_BITS);
+    sums = _mm_packs_epi32(sums, sums);
+    uint32_t colours = (uint32_t)_mm_cvtsi128_si32(_mm_packus_epi16(sums, sums));
+    out[0] = (uint8_t)colours;
+    out[1] = (uint8_t)(colours >> 8);
+    out[2] = (uint8_t)(colours >> 16);
+  }
+}
+
+static AVX2 void down_avx2(int32_t *sums, const uint8_t *row, int32_t weight, uint32_t count) {
+  uint32_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    __m256i *at = (__m256i *)(void *)(sums + i);
+    __m256i eight = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(row + i)));
+    eight = _mm256_mullo_epi32(eight, _mm256_set1_epi32(weight));
+    _mm256_storeu_si256(at, _mm256_add_epi32(_mm256_loadu_si256(at), eight));
+  }
+  t2m_down_reference(sums + i, row + i, weight, count - i);
+}
+
 const t2m_kernel *t2m_kernel_avx2(void) {
-  static const t2m_kernel kernel = {"avx2", 2, widen_avx2, NULL, product_avx2, NULL};
+  static const t2m_kernel kernel = {
+      "avx2", 2, copy_avx2, pad_avx2, product_avx2, NULL, add_avx2, colour_avx2, across_avx2, down_avx2};
   return has_avx2() ? &kernel : NULL;
 }
 

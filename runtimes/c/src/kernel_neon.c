@@ -1,31 +1,68 @@
 #include "kernels.h"
+#include "numbers.h"
 
-#if defined(__aarch64__) && defined(__ARM_NEON) && !defined(T2M_NO_SIMD)
+#if defined(__aarch64__) && defined(__ARM_NEON) && defined(__GNUC__) && !defined(T2M_NO_SIMD)
 
 #include <arm_neon.h>
+
+/* Two kernels of one shape: rows of int8, corrected by the sum of the weights. They differ in how 16 products are added
+ * to four sums: the dot product instructions do it at once; without them, products are paired in 16 bits, which fits as
+ * long as no weight is -128.
+ */
+typedef enum { PAIRS, DOT } how;
+
+#define INLINE static inline __attribute__((always_inline))
 
 /* Channels that are computed together: their weights meet each block of the rows while it is in registers. */
 enum { FILTERS = 4 };
 
-static void widen_neon(int16_t *row, const int8_t *values, uint32_t count, int32_t zero) {
-  const int8x8_t zeros = vdup_n_s8((int8_t)zero);
-  uint32_t i = 0;
-  for (; i + 8 <= count; i += 8) vst1q_s16(row + i, vsubl_s8(vld1_s8(values + i), zeros));
-  for (; i < count; i++) row[i] = (int16_t)(values[i] - zero);
+static void copy_neon(void *row, uint32_t row_step, const int8_t *values, uint32_t step, uint32_t count, uint32_t lines,
+                      int32_t zero) {
+  int8_t *narrow = (int8_t *)row;
+  (void)zero;
+  for (; lines; lines--, narrow += row_step, values += step) {
+    const int8_t *from = values, *end = values + count;
+    int8_t *to = narrow;
+    for (; end - from >= 32; from += 32, to += 32) {
+      int8x16_t first = vld1q_s8(from), second = vld1q_s8(from + 16);
+      vst1q_s8(to, first);
+      vst1q_s8(to + 16, second);
+    }
+    /* What is left, over what has been copied where it can. */
+    if (count >= 16) {
+      if (end - from > 16) vst1q_s8(to, vld1q_s8(from));
+      if (end != from) vst1q_s8(narrow + count - 16, vld1q_s8(end - 16));
+    } else if (count >= 8) {
+      int8x8_t last = vld1_s8(end - 8);
+      vst1_s8(to, vld1_s8(from));
+      vst1_s8(narrow + count - 8, last);
+    } else {
+      while (from < end) *to++ = *from++;
+    }
+  }
 }
 
-/* t2m_scale_twice for the sums of T2M_TILE pixels of one channel, and their range. */
-static int32x4_t finish_neon(int32x4_t sums, const t2m_scaling *scaling, const t2m_product *p) {
-  int32_t shift = scaling->shift, left = shift > 0 ? shift : 0, right = shift > 0 ? 0 : -shift;
-  int32x4_t x = vshlq_s32(vaddq_s32(sums, vdupq_n_s32(scaling->bias)), vdupq_n_s32(left));
-  x = vqrdmulhq_s32(x, vdupq_n_s32(scaling->multiplier));
-  /* vrshlq rounds half up: one less for negative numbers makes it half away from zero. */
-  int32x4_t rest = vandq_s32(x, vdupq_n_s32((int32_t)(((uint32_t)1 << right) - 1u)));
-  int32x4_t half = vsubq_s32(vdupq_n_s32((int32_t)((((uint32_t)1 << right) - 1u) >> 1)), vshrq_n_s32(x, 31));
-  x = vshlq_s32(x, vdupq_n_s32(-right));
-  x = vsubq_s32(x, vreinterpretq_s32_u32(vcgtq_s32(rest, half)));
-  x = vaddq_s32(x, vdupq_n_s32(p->zero));
-  return vmaxq_s32(vminq_s32(x, vdupq_n_s32(p->high)), vdupq_n_s32(p->low));
+static void pad_neon(void *row, uint32_t count, int32_t zero) {
+  int8_t *narrow = (int8_t *)row;
+  uint32_t i = 0;
+  for (; i + 16 <= count; i += 16) vst1q_s8(narrow + i, vdupq_n_s8((int8_t)zero));
+  for (; i < count; i++) narrow[i] = (int8_t)zero;
+}
+
+/* vdotq_s32, without asking that the whole build target it. */
+INLINE int32x4_t dot(int32x4_t sums, int8x16_t a, int8x16_t b) {
+#if defined(__ARM_FEATURE_DOTPROD)
+  return vdotq_s32(sums, a, b);
+#else
+  __asm__(".arch armv8.2-a+dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(sums) : "w"(a), "w"(b));
+  return sums;
+#endif
+}
+
+INLINE int32x4_t multiply(how way, int32x4_t sums, int8x16_t w, int8x16_t x) {
+  if (way == DOT) return dot(sums, w, x);
+  int16x8_t pairs = vmull_s8(vget_low_s8(w), vget_low_s8(x));
+  return vpadalq_s16(sums, vmlal_high_s8(pairs, w, x));
 }
 
 /* Partial sums of one channel: a vector for each of T2M_TILE pixels. Named, not indexed, so that they stay in registers. */
@@ -33,129 +70,326 @@ typedef struct partial {
   int32x4_t p0, p1, p2, p3;
 } partial;
 
-static inline partial no_sums(void) {
-  partial none = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
-  return none;
-}
-
-/* Lanes are pixels. */
-static inline int32x4_t totals(partial sums) {
-  return vpaddq_s32(vpaddq_s32(sums.p0, sums.p1), vpaddq_s32(sums.p2, sums.p3));
-}
-
-/* The weights of FILTERS channels from `channel` on; where there are fewer, the first again. */
-typedef struct filters {
-  const int8_t *a, *b, *c, *d;
-  uint32_t count;
-} filters;
-
-static inline filters filters_from(const t2m_product *p, uint32_t channel) {
-  const int8_t *first = p->weights + (size_t)channel * p->depth;
-  uint32_t left = p->channels - channel, count = left < FILTERS ? left : FILTERS;
-  filters found = {first, first + (count > 1 ? p->depth : 0), first + (count > 2 ? 2u * p->depth : 0),
-                   first + (count > 3 ? 3u * p->depth : 0), count};
-  return found;
-}
-
-/* The sums of FILTERS channels from `channel` on to the places of those that exist. */
-static inline void put_sums(const t2m_product *p, uint32_t channel, uint32_t count, int32x4_t a, int32x4_t b,
-                            int32x4_t c, int32x4_t d) {
-  if (p->rounds_once) {
-    int32_t found[FILTERS * T2M_TILE];
-    vst1q_s32(found, a);
-    vst1q_s32(found + T2M_TILE, b);
-    vst1q_s32(found + 2 * T2M_TILE, c);
-    vst1q_s32(found + 3 * T2M_TILE, d);
-    t2m_finish_tile(p, channel, count, found);
-    return;
-  }
-  const t2m_scaling *scaling = p->scaling + channel;
-  const int32x4_t byte = vdupq_n_s32(0xFF);
-  a = vandq_s32(finish_neon(a, scaling, p), byte);
-  b = vandq_s32(finish_neon(b, scaling + (count > 1 ? 1 : 0), p), byte);
-  c = vandq_s32(finish_neon(c, scaling + (count > 2 ? 2 : 0), p), byte);
-  d = finish_neon(d, scaling + (count > 3 ? 3 : 0), p);
-  /* One word a pixel, one byte a channel. */
-  int32x4_t words = vorrq_s32(vorrq_s32(a, vshlq_n_s32(b, 8)), vorrq_s32(vshlq_n_s32(c, 16), vshlq_n_s32(d, 24)));
-  uint32_t found[T2M_TILE];
-  vst1q_u32(found, vreinterpretq_u32_s32(words));
-  int8_t *out = p->out + channel;
-  for (uint32_t i = 0; i < p->pixels; i++, out += p->channels) {
-    out[0] = (int8_t)found[i];
-    if (count > 1) out[1] = (int8_t)(found[i] >> 8);
-    if (count > 2) out[2] = (int8_t)(found[i] >> 16);
-    if (count > 3) out[3] = (int8_t)(found[i] >> 24);
-  }
-}
-
-/* 16 values of a row. */
+/* 16 values of each of T2M_TILE rows. */
 typedef struct block {
-  int16x8_t low, high;
+  int8x16_t p0, p1, p2, p3;
 } block;
 
-static inline block load_block(const int16_t *row) {
-  block found = {vld1q_s16(row), vld1q_s16(row + 8)};
-  return found;
-}
-
-static inline int32x4_t multiply(int32x4_t sums, block w, block x) {
-  sums = vmlal_s16(sums, vget_low_s16(w.low), vget_low_s16(x.low));
-  sums = vmlal_high_s16(sums, w.low, x.low);
-  sums = vmlal_s16(sums, vget_low_s16(w.high), vget_low_s16(x.high));
-  return vmlal_high_s16(sums, w.high, x.high);
-}
-
-static inline partial multiply_tile(partial sums, const int8_t *weights, block x0, block x1, block x2, block x3) {
-  int8x16_t w = vld1q_s8(weights);
-  block wide = {vmovl_s8(vget_low_s8(w)), vmovl_high_s8(w)};
-  sums.p0 = multiply(sums.p0, wide, x0);
-  sums.p1 = multiply(sums.p1, wide, x1);
-  sums.p2 = multiply(sums.p2, wide, x2);
-  sums.p3 = multiply(sums.p3, wide, x3);
+INLINE partial multiply_block(how way, uint32_t pixels, partial sums, int8x16_t w, block x) {
+  sums.p0 = multiply(way, sums.p0, w, x.p0);
+  if (pixels == 1) return sums;
+  sums.p1 = multiply(way, sums.p1, w, x.p1);
+  sums.p2 = multiply(way, sums.p2, w, x.p2);
+  sums.p3 = multiply(way, sums.p3, w, x.p3);
   return sums;
 }
 
-static void product_neon(const t2m_product *p) {
-  /* Under a whole block there is nothing to overlap with. */
-  if (p->depth < T2M_BLOCK) {
-    t2m_product_reference(p);
+/* The next 32 values at a pointer, which moves on: one instruction, where intrinsics make compilers add to the pointer. */
+INLINE int8x16x2_t next_two(const int8_t **at) {
+  int8x16x2_t two;
+  __asm__("ldp %q0, %q1, [%2], #32"
+          : "=w"(two.val[0]), "=w"(two.val[1]), "+r"(*at)
+          : "m"(*(const int8_t(*)[32])(const void *)*at));
+  return two;
+}
+
+/* The same for 32 values. */
+INLINE partial multiply_two(how way, uint32_t pixels, partial sums, const int8_t **weights, block x, block y) {
+  int8x16x2_t w = next_two(weights);
+  return multiply_block(way, pixels, multiply_block(way, pixels, sums, w.val[0], x), w.val[1], y);
+}
+
+/* The sums of one pixel, a lane for each channel. */
+INLINE int32x4_t across(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d) {
+  return vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d));
+}
+
+/* x * multiplier * 2**(shift - 31) as t2m_scale_twice: left is shift or 0, right is shift or 0, whichever is negative. */
+INLINE int32x4_t scale(int32x4_t x, int32x4_t multiplier, int32x4_t left, int32x4_t right) {
+  x = vqrdmulhq_s32(vshlq_s32(x, left), multiplier);
+  /* vrshlq rounds half up: one less for negative numbers makes it half away from zero. */
+  return vrshlq_s32(vqaddq_s32(x, vshrq_n_s32(vandq_s32(x, right), 31)), right);
+}
+
+/* The sums of FILTERS channels from `channel` on, a vector for each pixel, to the places of those that exist. */
+INLINE void put_sums(const t2m_product *p, uint32_t channel, partial sums) {
+  uint32_t count = p->channels - channel;
+  int8_t *out = p->out + channel;
+  if (p->rounds_once) {
+    int32_t found[T2M_TILE][FILTERS];
+    vst1q_s32(found[0], sums.p0);
+    vst1q_s32(found[1], sums.p1);
+    vst1q_s32(found[2], sums.p2);
+    vst1q_s32(found[3], sums.p3);
+    for (uint32_t i = 0; i < p->pixels; i++)
+      for (uint32_t c = 0; c < FILTERS && c < count; c++) out[i * p->channels + c] = t2m_finish(p, channel + c, found[i][c]);
     return;
   }
-  for (uint32_t channel = 0; channel < p->channels; channel += FILTERS) {
-    filters weights = filters_from(p, channel);
-    partial a = no_sums(), b = a, c = a, d = a;
-    const int16_t *row0 = (const int16_t *)p->rows, *row1 = row0 + p->row_length, *row2 = row1 + p->row_length;
-    const int16_t *row3 = row2 + p->row_length;
-    for (uint32_t k = 0; k < p->row_length; k += T2M_BLOCK) {
-      /* The last block of weights overlaps the one before; see rows.h. */
-      uint32_t at = k + T2M_BLOCK <= p->depth ? k : p->depth - T2M_BLOCK;
-      block x0 = load_block(row0 + k), x1 = load_block(row1 + k), x2 = load_block(row2 + k), x3 = load_block(row3 + k);
-      a = multiply_tile(a, weights.a + at, x0, x1, x2, x3);
-      b = multiply_tile(b, weights.b + at, x0, x1, x2, x3);
-      c = multiply_tile(c, weights.c + at, x0, x1, x2, x3);
-      d = multiply_tile(d, weights.d + at, x0, x1, x2, x3);
-    }
-    put_sums(p, channel, weights.count, totals(a), totals(b), totals(c), totals(d));
+  /* Where there are fewer channels, what stands after them in the scratch is read and its results are not stored. */
+  int32x4_t bias = vld1q_s32(p->scaling.bias + channel), multiplier = vld1q_s32(p->scaling.multiplier + channel);
+  int32x4_t shift = vld1q_s32(p->scaling.shift + channel), none = vdupq_n_s32(0), zero = vdupq_n_s32(p->zero);
+  int32x4_t left = vmaxq_s32(shift, none), right = vminq_s32(shift, none);
+  sums.p0 = vaddq_s32(scale(vaddq_s32(sums.p0, bias), multiplier, left, right), zero);
+  sums.p1 = vaddq_s32(scale(vaddq_s32(sums.p1, bias), multiplier, left, right), zero);
+  sums.p2 = vaddq_s32(scale(vaddq_s32(sums.p2, bias), multiplier, left, right), zero);
+  sums.p3 = vaddq_s32(scale(vaddq_s32(sums.p3, bias), multiplier, left, right), zero);
+  int8x8_t first = vqmovn_s16(vqmovn_high_s32(vqmovn_s32(sums.p0), sums.p1));
+  int8x16_t all = vqmovn_high_s16(first, vqmovn_high_s32(vqmovn_s32(sums.p2), sums.p3));
+  uint32x4_t words = vreinterpretq_u32_s8(vmaxq_s8(all, vdupq_n_s8((int8_t)p->low)));
+  /* One word a pixel, one byte a channel. */
+  uint32_t found[T2M_TILE] = {vgetq_lane_u32(words, 0), vgetq_lane_u32(words, 1), vgetq_lane_u32(words, 2),
+                              vgetq_lane_u32(words, 3)};
+  if (count >= FILTERS && p->pixels == T2M_TILE) {
+    size_t step = p->channels;
+    __builtin_memcpy(out, &found[0], FILTERS);
+    __builtin_memcpy(out + step, &found[1], FILTERS);
+    __builtin_memcpy(out + 2u * step, &found[2], FILTERS);
+    __builtin_memcpy(out + 3u * step, &found[3], FILTERS);
+    return;
   }
+  for (uint32_t i = 0; i < p->pixels; i++, out += p->channels)
+    for (uint32_t c = 0; c < FILTERS && c < count; c++) out[c] = (int8_t)(found[i] >> 8 * c);
+}
+
+/* 16 values of each row and filter; of the weights, those that `keep` does. */
+INLINE void multiply_last(how way, uint32_t pixels, partial sums[FILTERS], const int8_t *const rows[T2M_TILE],
+                          const int8_t *const filters[FILTERS], int8x16_t keep) {
+  block x = {vld1q_s8(rows[0]), vld1q_s8(rows[1]), vld1q_s8(rows[2]), vld1q_s8(rows[3])};
+  sums[0] = multiply_block(way, pixels, sums[0], vandq_s8(vld1q_s8(filters[0]), keep), x);
+  sums[1] = multiply_block(way, pixels, sums[1], vandq_s8(vld1q_s8(filters[1]), keep), x);
+  sums[2] = multiply_block(way, pixels, sums[2], vandq_s8(vld1q_s8(filters[2]), keep), x);
+  sums[3] = multiply_block(way, pixels, sums[3], vandq_s8(vld1q_s8(filters[3]), keep), x);
+}
+
+/* pixels: T2M_TILE, or 1 where there is one only and that is worth the code. */
+INLINE void product(how way, uint32_t pixels, const t2m_product *p) {
+  const uint32_t depth = p->depth, rest = depth % T2M_BLOCK, pairs = depth / 32u;
+  const bool one_more = depth % 32u >= T2M_BLOCK;
+  /* The last block ends with the last value; see kernels.h. */
+  const uint32_t back = depth < T2M_BLOCK ? 0u : T2M_BLOCK - rest;
+  const int8x16_t all = vdupq_n_s8(-1), mask = depth < T2M_BLOCK ? all : vld1q_s8(t2m_last_block_mask(rest));
+  const int8_t *next = p->weights;
+  for (uint32_t channel = 0; channel < p->channels; channel += FILTERS, next += FILTERS * (size_t)depth) {
+    /* Where there are fewer channels, the last one again. */
+    uint32_t count = p->channels - channel;
+    const int8_t *w0 = next, *w1 = w0 + (count > 1 ? depth : 0u), *w2 = w1 + (count > 2 ? depth : 0u);
+    const int8_t *w3 = w2 + (count > 3 ? depth : 0u);
+    const int8_t *row0 = (const int8_t *)p->rows[0], *row1 = (const int8_t *)p->rows[1];
+    const int8_t *row2 = (const int8_t *)p->rows[2], *row3 = (const int8_t *)p->rows[3];
+    partial a = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)}, b = a, c = a, d = a;
+    for (uint32_t left = pairs; left; left--) {
+      int8x16x2_t x0 = next_two(&row0), x1 = x0, x2 = x0, x3 = x0;
+      if (pixels > 1) x1 = next_two(&row1), x2 = next_two(&row2), x3 = next_two(&row3);
+      block x = {x0.val[0], x1.val[0], x2.val[0], x3.val[0]}, y = {x0.val[1], x1.val[1], x2.val[1], x3.val[1]};
+      a = multiply_two(way, pixels, a, &w0, x, y);
+      b = multiply_two(way, pixels, b, &w1, x, y);
+      c = multiply_two(way, pixels, c, &w2, x, y);
+      d = multiply_two(way, pixels, d, &w3, x, y);
+    }
+    partial sums[FILTERS] = {a, b, c, d};
+    if (one_more) {
+      const int8_t *rows[] = {row0, row1, row2, row3}, *filters[] = {w0, w1, w2, w3};
+      multiply_last(way, pixels, sums, rows, filters, all);
+    }
+    if (rest) {
+      uint32_t on = (one_more ? T2M_BLOCK : 0u) - back;
+      int8_t shorts[FILTERS][T2M_BLOCK];
+      const int8_t *rows[] = {row0 + (int32_t)on, row1 + (int32_t)on, row2 + (int32_t)on, row3 + (int32_t)on};
+      const int8_t *filters[] = {w0 + (int32_t)on, w1 + (int32_t)on, w2 + (int32_t)on, w3 + (int32_t)on};
+      for (uint32_t i = 0; i < FILTERS && depth < T2M_BLOCK; i++) {
+        t2m_short_filter(filters[i], depth, shorts[i]);
+        filters[i] = shorts[i];
+      }
+      multiply_last(way, pixels, sums, rows, filters, mask);
+    }
+    partial found = {across(sums[0].p0, sums[1].p0, sums[2].p0, sums[3].p0),
+                     across(sums[0].p1, sums[1].p1, sums[2].p1, sums[3].p1),
+                     across(sums[0].p2, sums[1].p2, sums[2].p2, sums[3].p2),
+                     across(sums[0].p3, sums[1].p3, sums[2].p3, sums[3].p3)};
+    put_sums(p, channel, found);
+  }
+}
+
+static void product_dot(const t2m_product *p) {
+  if (p->pixels == 1) {
+    product(DOT, 1, p);
+  } else {
+    product(DOT, T2M_TILE, p);
+  }
+}
+
+static void product_pairs(const t2m_product *p) {
+  if (!p->has_lowest) {
+    product(PAIRS, T2M_TILE, p);
+    return;
+  }
+  for (uint32_t c = 0; c < p->channels; c++) {
+    const int8_t *filter = p->weights + (size_t)c * p->depth;
+    for (uint32_t i = 0; i < p->pixels; i++) {
+      const int8_t *row = (const int8_t *)p->rows[i];
+      int32_t sum = 0;
+      for (uint32_t k = 0; k < p->depth; k++) sum += row[k] * filter[k];
+      p->out[i * p->channels + c] = t2m_finish(p, c, sum);
+    }
+  }
+}
+
+INLINE int32x4_t add_weights(how way, int32x4_t sums, int8x16_t w, int8x16_t *smallest) {
+  if (way == DOT) return dot(sums, w, vdupq_n_s8(1));
+  *smallest = vminq_s8(*smallest, w);
+  return vpadalq_s16(sums, vpaddlq_s8(w));
+}
+
+INLINE int32x4_t add_two(how way, int32x4_t sums, const int8_t **weights, int8x16_t *smallest) {
+  int8x16x2_t w = next_two(weights);
+  return add_weights(way, add_weights(way, sums, w.val[0], smallest), w.val[1], smallest);
+}
+
+INLINE void correct(how way, t2m_product *p, int32_t zero) {
+  uint32_t depth = p->depth;
+  int8x16_t smallest = vdupq_n_s8(0);
+  for (uint32_t channel = 0; channel < p->channels; channel += FILTERS) {
+    uint32_t count = p->channels - channel < FILTERS ? p->channels - channel : FILTERS;
+    const int8_t *filters[FILTERS];
+    for (uint32_t c = 0; c < FILTERS; c++) filters[c] = p->weights + (size_t)(channel + (c < count ? c : 0u)) * depth;
+    const int8_t *w0 = filters[0], *w1 = filters[1], *w2 = filters[2], *w3 = filters[3];
+    int32x4_t a = vdupq_n_s32(0), b = a, c = a, d = a;
+    for (uint32_t left = depth / 32u; left; left--) {
+      a = add_two(way, a, &w0, &smallest);
+      b = add_two(way, b, &w1, &smallest);
+      c = add_two(way, c, &w2, &smallest);
+      d = add_two(way, d, &w3, &smallest);
+    }
+    uint32_t done = depth / 32u * 32u;
+    if (depth - done >= T2M_BLOCK) {
+      a = add_weights(way, a, vld1q_s8(w0), &smallest);
+      b = add_weights(way, b, vld1q_s8(w1), &smallest);
+      c = add_weights(way, c, vld1q_s8(w2), &smallest);
+      d = add_weights(way, d, vld1q_s8(w3), &smallest);
+      done += T2M_BLOCK;
+    }
+    int32_t sums[FILTERS], *bias = p->scaling.bias + channel;
+    vst1q_s32(sums, across(a, b, c, d));
+    for (uint32_t k = 0; k < count; k++) {
+      for (uint32_t i = done; i < depth; i++) {
+        sums[k] += filters[k][i];
+        if (filters[k][i] == -128) p->has_lowest = 1;
+      }
+      bias[k] = (int32_t)((uint32_t)bias[k] - (uint32_t)(zero * sums[k]));
+    }
+  }
+  if (vminvq_s8(smallest) == -128) p->has_lowest = 1;
+}
+
+static void correct_dot(t2m_product *p, int32_t zero) { correct(DOT, p, zero); }
+
+static void correct_pairs(t2m_product *p, int32_t zero) { correct(PAIRS, p, zero); }
+
+/* One side of an addition: four values less their zero point, times 2**20, scaled. */
+INLINE int32x4_t addend(int16x4_t value, int32x4_t multiplier, int32x4_t right) {
+  return scale(vshll_n_s16(value, 16), multiplier, vdupq_n_s32(4), right);
+}
+
+static void add_neon(const t2m_addition *addition, const int8_t *a, const int8_t *b, int8_t *out, uint32_t count) {
+  /* Copies: as far as a compiler knows, `out` might change what `addition` points at. */
+  const int8x8_t zero_a = vdup_n_s8((int8_t)addition->zero[0]), zero_b = vdup_n_s8((int8_t)addition->zero[1]);
+  const int32x4_t zero = vdupq_n_s32(addition->zero[2]), times = vdupq_n_s32(addition->multiplier[2]);
+  const int32x4_t times_a = vdupq_n_s32(addition->multiplier[0]), times_b = vdupq_n_s32(addition->multiplier[1]);
+  const int32x4_t right_a = vdupq_n_s32(addition->shift[0]), right_b = vdupq_n_s32(addition->shift[1]);
+  const int32x4_t left = vdupq_n_s32(addition->shift[2] > 0 ? addition->shift[2] : 0);
+  const int32x4_t right = vdupq_n_s32(addition->shift[2] > 0 ? 0 : addition->shift[2]);
+  const int8x8_t low = vdup_n_s8((int8_t)addition->low);
+  uint32_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    int16x8_t x = vsubl_s8(vld1_s8(a + i), zero_a), y = vsubl_s8(vld1_s8(b + i), zero_b);
+    int32x4_t first = vaddq_s32(addend(vget_low_s16(x), times_a, right_a), addend(vget_low_s16(y), times_b, right_b));
+    int32x4_t second = vaddq_s32(addend(vget_high_s16(x), times_a, right_a), addend(vget_high_s16(y), times_b, right_b));
+    first = vaddq_s32(scale(first, times, left, right), zero);
+    second = vaddq_s32(scale(second, times, left, right), zero);
+    int8x8_t narrow = vqmovn_s16(vqmovn_high_s32(vqmovn_s32(first), second));
+    vst1_s8(out + i, vmax_s8(narrow, low));
+  }
+  t2m_add_reference(addition, a + i, b + i, out + i, count - i);
+}
+
+/* One colour of eight pixels: offsets of four pairs. */
+INLINE uint8x8_t one_colour(int16x8_t luma, const int16_t *offsets) {
+  int16x4_t pairs = vld1_s16(offsets);
+  return vqshrun_n_s16(vqaddq_s16(luma, vcombine_s16(vzip1_s16(pairs, pairs), vzip2_s16(pairs, pairs))), 6);
+}
+
+static void colour_neon(const t2m_colours *row) {
+  /* Copies: as far as a compiler knows, `out` might change what `row` points at. */
+  const uint8_t *from = row->luma;
+  const int16_t *red = row->red, *green = row->green, *blue = row->blue;
+  uint8_t *out = row->out.data, *out_green = out + row->out.plane, *out_blue = out_green + row->out.plane;
+  uint32_t i = 0, eights = row->y ? 0u : row->count & ~7u;
+  for (; i < eights; i += 8) {
+    int16x8_t luma = vreinterpretq_s16_u16(vshll_n_u8(vld1_u8(from + i), 6));
+    vst1_u8(out + i, one_colour(luma, red + i / 2));
+    vst1_u8(out_green + i, one_colour(luma, green + i / 2));
+    vst1_u8(out_blue + i, one_colour(luma, blue + i / 2));
+  }
+  t2m_colours rest = {row->luma + i,     row->y,         row->red + i / 2,           row->green + i / 2,
+                      row->blue + i / 2, row->count - i, {out + i, row->out.plane}};
+  t2m_colour_reference(&rest);
+}
+
+/* Products of 8 pixels of a plane with the two parts of their weights, added to four sums each. */
+INLINE void weigh(const uint8_t *from, int16x8_t low, int16x8_t high, int32x4_t *lows, int32x4_t *highs) {
+  int16x8_t values = vreinterpretq_s16_u16(vmovl_u8(vld1_u8(from)));
+  *lows = vmlal_high_s16(vmlal_s16(*lows, vget_low_s16(values), vget_low_s16(low)), values, low);
+  *highs = vmlal_high_s16(vmlal_s16(*highs, vget_low_s16(values), vget_low_s16(high)), values, high);
+}
+
+static void across_neon(const t2m_resize *resize) {
+  const int16_t *low = resize->low, *high = resize->high;
+  const t2m_span *span = resize->spans, *end = span + resize->width;
+  const uint8_t *pixels = resize->pixels.data;
+  const uint32_t taps = resize->taps, plane = resize->pixels.plane;
+  uint8_t *out = resize->row;
+  for (; span < end; span++, low += taps, high += taps, out += 3) {
+    const uint8_t *from = pixels + span->first;
+    int32x4_t red = vdupq_n_s32(0), green = red, blue = red, red_high = red, green_high = red, blue_high = red;
+    for (uint32_t i = 0; i < span->count; i += 8) {
+      int16x8_t l = vld1q_s16(low + i), h = vld1q_s16(high + i);
+      weigh(from + i, l, h, &red, &red_high);
+      weigh(from + plane + i, l, h, &green, &green_high);
+      weigh(from + 2u * plane + i, l, h, &blue, &blue_high);
+    }
+    red = vaddq_s32(red, vshlq_n_s32(red_high, T2M_LOW_BITS));
+    green = vaddq_s32(green, vshlq_n_s32(green_high, T2M_LOW_BITS));
+    blue = vaddq_s32(blue, vshlq_n_s32(blue_high, T2M_LOW_BITS));
+    int32x4_t sums = vrshrq_n_s32(across(red, green, blue, blue), T2M_WEIGHT_BITS);
+    uint16x4_t words = vqmovun_s32(sums);
+    uint32_t colours = vget_lane_u32(vreinterpret_u32_u8(vqmovn_u16(vcombine_u16(words, words))), 0);
+    out[0] = (uint8_t)colours;
+    out[1] = (uint8_t)(colours >> 8);
+    out[2] = (uint8_t)(colours >> 16);
+  }
+}
+
+static void down_neon(int32_t *sums, const uint8_t *row, int32_t weight, uint32_t count) {
+  uint32_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    uint16x8_t eight = vmovl_u8(vld1_u8(row + i));
+    int32x4_t low = vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(eight)));
+    int32x4_t high = vreinterpretq_s32_u32(vmovl_high_u16(eight));
+    vst1q_s32(sums + i, vmlaq_n_s32(vld1q_s32(sums + i), low, weight));
+    vst1q_s32(sums + i + 4, vmlaq_n_s32(vld1q_s32(sums + i + 4), high, weight));
+  }
+  t2m_down_reference(sums + i, row + i, weight, count - i);
 }
 
 const t2m_kernel *t2m_kernel_neon(void) {
-  static const t2m_kernel kernel = {"neon", 2, widen_neon, NULL, product_neon, NULL};
+  static const t2m_kernel kernel = {
+      "neon",   1,           copy_neon,   pad_neon, product_pairs, correct_pairs,
+      add_neon, colour_neon, across_neon, down_neon};
   return &kernel;
 }
 
-/* Before version 16, clang has the intrinsics only where the whole build targets them. */
-#if defined(__ARM_FEATURE_DOTPROD) || (defined(__clang__) ? __clang_major__ >= 16 : defined(__GNUC__))
-
-/* The dot product instructions multiply four int8 pairs at once: rows of int8, corrected by the sum of the weights. */
-#if defined(__clang__)
-#define DOTPROD __attribute__((target("dotprod")))
-#else
-#define DOTPROD __attribute__((target("arch=armv8.2-a+dotprod")))
-#endif
-
-/* Whether the processor has them. Linux lets programs read the register; elsewhere the build must say so. */
-static bool has_dotprod(void) {
+/* Whether the processor has the dot product. Linux lets programs read the register; elsewhere the build must say so. */
+static bool has_dot(void) {
 #if defined(__ARM_FEATURE_DOTPROD)
   return true;
 #elif defined(__linux__)
@@ -167,76 +401,12 @@ static bool has_dotprod(void) {
 #endif
 }
 
-static DOTPROD int32_t sum_weights(const int8_t *weights, uint32_t count) {
-  const int8x16_t ones = vdupq_n_s8(1);
-  int32x4_t sums = vdupq_n_s32(0);
-  uint32_t i = 0;
-  for (; i + 16 <= count; i += 16) sums = vdotq_s32(sums, vld1q_s8(weights + i), ones);
-  int32_t sum = vaddvq_s32(sums);
-  for (; i < count; i++) sum += weights[i];
-  return sum;
-}
-
-static inline DOTPROD partial multiply_tile_dotprod(partial sums, int8x16_t w, int8x16_t x0, int8x16_t x1, int8x16_t x2,
-                                                    int8x16_t x3) {
-  sums.p0 = vdotq_s32(sums.p0, w, x0);
-  sums.p1 = vdotq_s32(sums.p1, w, x1);
-  sums.p2 = vdotq_s32(sums.p2, w, x2);
-  sums.p3 = vdotq_s32(sums.p3, w, x3);
-  return sums;
-}
-
-/* Rows shorter than a block: value by value. */
-static void product_short(const t2m_product *p) {
-  const int8_t *rows = (const int8_t *)p->rows;
-  for (uint32_t channel = 0; channel < p->channels; channel++) {
-    const int8_t *weights = p->weights + (size_t)channel * p->depth;
-    int32_t sums[T2M_TILE] = {0, 0, 0, 0};
-    for (uint32_t i = 0; i < p->pixels; i++)
-      for (uint32_t k = 0; k < p->depth; k++) sums[i] += rows[i * p->row_length + k] * weights[k];
-    t2m_finish_tile(p, channel, 1, sums);
-  }
-}
-
-static DOTPROD void product_dotprod(const t2m_product *p) {
-  if (p->depth < T2M_BLOCK) {
-    product_short(p);
-    return;
-  }
-  for (uint32_t channel = 0; channel < p->channels; channel += FILTERS) {
-    filters weights = filters_from(p, channel);
-    partial a = no_sums(), b = a, c = a, d = a;
-    const int8_t *row0 = (const int8_t *)p->rows, *row1 = row0 + p->row_length, *row2 = row1 + p->row_length;
-    const int8_t *row3 = row2 + p->row_length;
-    for (uint32_t k = 0; k < p->row_length; k += T2M_BLOCK) {
-      /* The last block of weights overlaps the one before; see rows.h. */
-      uint32_t at = k + T2M_BLOCK <= p->depth ? k : p->depth - T2M_BLOCK;
-      int8x16_t x0 = vld1q_s8(row0 + k), x1 = vld1q_s8(row1 + k), x2 = vld1q_s8(row2 + k), x3 = vld1q_s8(row3 + k);
-      a = multiply_tile_dotprod(a, vld1q_s8(weights.a + at), x0, x1, x2, x3);
-      b = multiply_tile_dotprod(b, vld1q_s8(weights.b + at), x0, x1, x2, x3);
-      c = multiply_tile_dotprod(c, vld1q_s8(weights.c + at), x0, x1, x2, x3);
-      d = multiply_tile_dotprod(d, vld1q_s8(weights.d + at), x0, x1, x2, x3);
-    }
-    put_sums(p, channel, weights.count, totals(a), totals(b), totals(c), totals(d));
-  }
-}
-
-static void copy_neon(int8_t *row, const int8_t *values, uint32_t count) {
-  uint32_t i = 0;
-  for (; i + 16 <= count; i += 16) vst1q_s8(row + i, vld1q_s8(values + i));
-  for (; i < count; i++) row[i] = values[i];
-}
-
 const t2m_kernel *t2m_kernel_dotprod(void) {
-  static const t2m_kernel kernel = {"neon-dotprod", 1, NULL, copy_neon, product_dotprod, sum_weights};
-  return has_dotprod() ? &kernel : NULL;
+  static const t2m_kernel kernel = {
+      "neon-dotprod", 1,           copy_neon,   pad_neon, product_dot, correct_dot,
+      add_neon,       colour_neon, across_neon, down_neon};
+  return has_dot() ? &kernel : NULL;
 }
-
-#else
-
-const t2m_kernel *t2m_kernel_dotprod(void) { return NULL; }
-
-#endif
 
 #else
 

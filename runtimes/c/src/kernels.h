@@ -1,4 +1,4 @@
-/* The ways of multiplying; each is NULL where this build or this processor does not have it. */
+/* The ways of computing; each is NULL where this build or this processor does not have it. */
 #ifndef T2M_KERNELS_H
 #define T2M_KERNELS_H
 
@@ -10,13 +10,30 @@ const t2m_kernel *t2m_kernel_neon(void);
 const t2m_kernel *t2m_kernel_dotprod(void);
 const t2m_kernel *t2m_kernel_wasm(void);
 
-/* The reference kernel's product, for shapes that a fast one leaves to it. int16 rows. */
-void t2m_product_reference(const t2m_product *product);
-
 /* A sum of products of one channel as the output value: bias, scaling, zero point, range. */
 int8_t t2m_finish(const t2m_product *product, uint32_t channel, int32_t sum);
 
-/* The same for `count` channels from `channel` on: sums[channel][T2M_TILE], of which the first pixels are stored. */
-void t2m_finish_tile(const t2m_product *product, uint32_t channel, uint32_t count, const int32_t *sums);
+/* ADD in plain C, for kernels without their own and for what their blocks leave over. */
+void t2m_add_reference(const t2m_addition *addition, const int8_t *a, const int8_t *b, int8_t *out, uint32_t count);
+
+/* The steps of a preparation in plain C. */
+void t2m_colour_reference(const t2m_colours *row);
+void t2m_across_reference(const t2m_resize *resize);
+void t2m_down_reference(int32_t *sums, const uint8_t *row, int32_t weight, uint32_t count);
+
+/* Filters are read T2M_BLOCK weights at a time. Where their depth is no multiple of it, the last block is the one that
+ * ends with the last weight: it overlaps the block before, and of its lanes only those count that this mask keeps (all
+ * bits 1; the others 0). rest: depth % T2M_BLOCK. So a kernel never leaves a filter.
+ */
+static inline const int8_t *t2m_last_block_mask(uint32_t rest) {
+  static const int8_t mask[2u * T2M_BLOCK] = {0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+                                              -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+  return mask + rest;
+}
+
+/* A filter shorter than a block as a block, zeros after it. */
+static inline void t2m_short_filter(const int8_t *filter, uint32_t depth, int8_t block[T2M_BLOCK]) {
+  for (uint32_t i = 0; i < T2M_BLOCK; i++) block[i] = i < depth ? filter[i] : 0;
+}
 
 #endif

@@ -46,7 +46,11 @@ static t2m_status find_content(t2m_bytes file, const uint8_t *entry, uint32_t sh
   uint64_t content = start + LOCAL_BYTES + name_size + t2m_load_u16(local + 28);
   if (t2m_load_u32(local) != 0x04034B50u || content + size > limit) return T2M_ERROR_BROKEN_MANIFEST;
   if (!is_member(file, (uint32_t)start + LOCAL_BYTES, name_size)) return T2M_ERROR_BROKEN_MANIFEST;
-  if (crc32_of(file.data + content, size) != t2m_load_u32(entry + 16)) return T2M_ERROR_BROKEN_MANIFEST;
+  bool whole = crc32_of(file.data + content, size) == t2m_load_u32(entry + 16);
+#ifdef T2M_FUZZ
+  whole = true; /* a fuzzer does not guess checksums, and what follows must stand anything */
+#endif
+  if (!whole) return T2M_ERROR_BROKEN_MANIFEST;
   *begin = (uint32_t)content;
   *end = (uint32_t)content + size;
   return T2M_OK;

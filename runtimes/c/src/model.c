@@ -43,6 +43,10 @@ const char *t2m_status_text(t2m_status status) {
       return "there are no scores yet; call t2m_run first";
     case T2M_ERROR_NOT_FINITE:
       return "the model gave scores that are not finite numbers; compile it again";
+    case T2M_ERROR_PRECISION:
+      return "the model is fp16 or int8-dynamic, and the core runs int8 and fp32; compile it with one of those";
+    case T2M_ERROR_ENGINE:
+      return "the engine failed; its message says more";
     case T2M_STATUS_COUNT:
       break;
   }
@@ -223,7 +227,7 @@ static void run_operator(t2m_model *model, const t2m_operator *op) {
       break;
     case T2M_ADD:
       if (op->is_int8) {
-        t2m_add_int8(op, in8, other8, out8, scratch);
+        t2m_add_int8(model->kernel, op, in8, other8, out8);
       } else {
         t2m_add_float(op, in, other, out);
       }

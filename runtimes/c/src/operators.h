@@ -16,7 +16,7 @@ void t2m_conv_float(const t2m_operator *op, const uint8_t *file, const float *in
 void t2m_depthwise_int8(const t2m_operator *op, const uint8_t *file, const int8_t *in, int8_t *out, uint8_t *scratch);
 void t2m_depthwise_float(const t2m_operator *op, const uint8_t *file, const float *in, float *out);
 
-void t2m_add_int8(const t2m_operator *op, const int8_t *a, const int8_t *b, int8_t *out, uint8_t *scratch);
+void t2m_add_int8(const t2m_kernel *kernel, const t2m_operator *op, const int8_t *a, const int8_t *b, int8_t *out);
 void t2m_add_float(const t2m_operator *op, const float *a, const float *b, float *out);
 
 void t2m_mean_int8(const t2m_operator *op, const int8_t *in, int8_t *out);

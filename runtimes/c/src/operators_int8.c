@@ -3,10 +3,18 @@
 #include "operators.h"
 #include "rows.h"
 
+/* Where the scaling tables of an operator lie in its scratch. */
+static t2m_scaling tables(uint8_t *scratch, uint32_t channels) {
+  int32_t *first = (int32_t *)(void *)scratch;
+  t2m_scaling scaling = {first, first + channels, first + 2u * channels};
+  return scaling;
+}
+
 /* The scaling of every output channel, from the scales in the file: computed anew at every run, since a table that
  * stays would cost more memory than the time is worth.
  */
-static void fill_scaling(const t2m_operator *op, const uint8_t *file, t2m_scaling *scaling) {
+static t2m_scaling fill_scaling(const t2m_operator *op, const uint8_t *file, uint8_t *scratch) {
+  t2m_scaling scaling = tables(scratch, op->out_channels);
   /* FULLY_CONNECTED with one scale multiplies in float (TFLite's GetQuantizedConvolutionMultiplier); a channel's own
    * scale, in double. Only one output channel makes a difference that a file of ours can show.
    */
@@ -17,53 +25,44 @@ static void fill_scaling(const t2m_operator *op, const uint8_t *file, t2m_scalin
       float rounded = op->input_scale * weight_scale;
       product = (double)rounded;
     }
-    scaling[i].bias = op->bias ? (int32_t)t2m_load_u32(file + op->bias + 4u * i) : 0;
-    t2m_quantize_multiplier(product / (double)op->output_scale, &scaling[i].multiplier, &scaling[i].shift);
+    scaling.bias[i] = op->bias ? (int32_t)t2m_load_u32(file + op->bias + 4u * i) : 0;
+    t2m_quantize_multiplier(product / (double)op->output_scale, &scaling.multiplier[i], &scaling.shift[i]);
   }
+  return scaling;
 }
 
 static int32_t lowest(const t2m_operator *op) { return op->relu ? op->output_zero : -128; }
 
 void t2m_conv_int8(const t2m_kernel *kernel, const t2m_operator *op, const uint8_t *file, const int8_t *in, int8_t *out,
                    uint8_t *scratch) {
-  t2m_scaling *scaling = (t2m_scaling *)(void *)scratch;
   t2m_product product;
   product.depth = op->kernel_height * op->kernel_width * op->in_channels;
   product.channels = op->out_channels;
-  product.row_length = t2m_row_length(product.depth);
-  product.rows = scratch + t2m_rows_offset(op);
   product.weights = (const int8_t *)(file + op->weight);
-  product.scaling = scaling;
+  product.scaling = fill_scaling(op, file, scratch);
   product.zero = op->output_zero;
   product.low = lowest(op);
-  product.high = 127;
   product.rounds_once = op->dense;
-  fill_scaling(op, file, scaling);
-  if (kernel->row_bytes == 1) {
-    /* sum(w * (x - zero)) = sum(w * x) - zero * sum(w) */
-    for (uint32_t i = 0; i < product.channels; i++) {
-      int32_t sum = kernel->sum(product.weights + (size_t)i * product.depth, product.depth);
-      scaling[i].bias = (int32_t)((uint32_t)scaling[i].bias - (uint32_t)(op->input_zero * sum));
-    }
-  }
+  product.has_lowest = 0;
+  if (kernel->row_bytes == 1) kernel->correct(&product, op->input_zero);
+  t2m_rows rows = {kernel, op, in, scratch + t2m_rows_offset(op), t2m_row_length(product.depth), 0, 0, 0, 0, 0};
   uint32_t pixels = op->out_height * op->out_width;
   for (uint32_t first = 0; first < pixels; first += T2M_TILE) {
     product.pixels = pixels - first < T2M_TILE ? pixels - first : T2M_TILE;
     product.out = out + (size_t)first * op->out_channels;
-    t2m_fill_rows(kernel, op, in, first, product.pixels, scratch + t2m_rows_offset(op), product.row_length);
+    t2m_next_rows(&rows, product.pixels, product.rows);
     kernel->product(&product);
   }
 }
 
 void t2m_depthwise_int8(const t2m_operator *op, const uint8_t *file, const int8_t *in, int8_t *out, uint8_t *scratch) {
-  t2m_scaling *scaling = (t2m_scaling *)(void *)scratch;
+  t2m_scaling scaling = fill_scaling(op, file, scratch);
   const int8_t *weights = (const int8_t *)(file + op->weight);
   uint32_t channels = op->out_channels;
-  fill_scaling(op, file, scaling);
   for (uint32_t y = 0; y < op->out_height; y++) {
     for (uint32_t x = 0; x < op->out_width; x++) {
       for (uint32_t c = 0; c < channels; c++) {
-        uint32_t sum = (uint32_t)scaling[c].bias;
+        uint32_t sum = (uint32_t)scaling.bias[c];
         for (uint32_t ky = 0; ky < op->kernel_height; ky++) {
           uint32_t in_y = y * op->stride_height + ky - op->pad_top; /* wraps above the image: beyond it */
           if (in_y >= op->in_height) continue;
@@ -74,7 +73,7 @@ void t2m_depthwise_int8(const t2m_operator *op, const uint8_t *file, const int8_
             sum += (uint32_t)(value * weights[(ky * op->kernel_width + kx) * channels + c]);
           }
         }
-        int32_t scaled = t2m_scale_twice((int32_t)sum, scaling[c].multiplier, scaling[c].shift);
+        int32_t scaled = t2m_scale_twice((int32_t)sum, scaling.multiplier[c], scaling.shift[c]);
         scaled = (int32_t)((uint32_t)scaled + (uint32_t)op->output_zero);
         out[(y * op->out_width + x) * channels + c] = (int8_t)t2m_clamp(scaled, lowest(op), 127);
       }
@@ -82,29 +81,15 @@ void t2m_depthwise_int8(const t2m_operator *op, const uint8_t *file, const int8_
   }
 }
 
-/* Each of the 256 values of an input, times 2**20 and the ratio of its scale to twice the larger one. */
-static void fill_addend(float scale, int32_t zero, double twice_larger, int32_t table[256]) {
-  int32_t multiplier, shift;
-  t2m_quantize_multiplier((double)scale / twice_larger, &multiplier, &shift);
-  for (int32_t i = 0; i < 256; i++) table[i] = t2m_scale_twice((i - 128 - zero) * (1 << 20), multiplier, shift);
-}
-
-void t2m_add_int8(const t2m_operator *op, const int8_t *a, const int8_t *b, int8_t *out, uint8_t *scratch) {
-  int32_t *first = (int32_t *)(void *)scratch, *second = first + 256;
+void t2m_add_int8(const t2m_kernel *kernel, const t2m_operator *op, const int8_t *a, const int8_t *b, int8_t *out) {
   float larger = op->input_scale > op->other_scale ? op->input_scale : op->other_scale;
   double twice = 2.0 * (double)larger;
-  int32_t multiplier, shift;
-  fill_addend(op->input_scale, op->input_zero, twice, first);
-  fill_addend(op->other_scale, op->other_zero, twice, second);
-  t2m_quantize_multiplier(twice / (1048576.0 * (double)op->output_scale), &multiplier, &shift);
-  uint32_t count = op->out_height * op->out_width * op->out_channels;
-  int32_t low = lowest(op);
-  for (uint32_t i = 0; i < count; i++) {
-    int32_t sum = first[a[i] + 128] + second[b[i] + 128];
-    int32_t scaled = t2m_scale_twice(sum, multiplier, shift);
-    scaled = (int32_t)((uint32_t)scaled + (uint32_t)op->output_zero);
-    out[i] = (int8_t)t2m_clamp(scaled, low, 127);
-  }
+  t2m_addition addition = {{0}, {0}, {op->input_zero, op->other_zero, op->output_zero}, lowest(op)};
+  t2m_quantize_multiplier((double)op->input_scale / twice, &addition.multiplier[0], &addition.shift[0]);
+  t2m_quantize_multiplier((double)op->other_scale / twice, &addition.multiplier[1], &addition.shift[1]);
+  double back = twice / (1048576.0 * (double)op->output_scale);
+  t2m_quantize_multiplier(back, &addition.multiplier[2], &addition.shift[2]);
+  kernel->add(&addition, a, b, out, op->out_height * op->out_width * op->out_channels);
 }
 
 void t2m_mean_int8(const t2m_operator *op, const int8_t *in, int8_t *out) {
@@ -142,7 +127,16 @@ void t2m_unit_int8(const t2m_operator *op, const int8_t *in, int8_t *out) {
 void t2m_quantize(const t2m_operator *op, const uint8_t *in, int8_t *out) {
   uint32_t count = op->in_height * op->in_width * op->in_channels;
   if (op->input_scale == op->output_scale && op->input_zero == op->output_zero + 128) {
-    for (uint32_t i = 0; i < count; i++) out[i] = (int8_t)(in[i] ^ 0x80u);
+    const uint8_t *end = in + count;
+    for (; end - in >= 4; in += 4, out += 4) {
+      /* Written out, so that compilers make one word of it. */
+      uint32_t four = t2m_load_u32(in) ^ 0x80808080u;
+      out[0] = (int8_t)four;
+      out[1] = (int8_t)(four >> 8);
+      out[2] = (int8_t)(four >> 16);
+      out[3] = (int8_t)(four >> 24);
+    }
+    for (; in < end; in++, out++) *out = (int8_t)(*in ^ 0x80u);
     return;
   }
   int32_t multiplier, shift;

@@ -1,14 +1,7 @@
 /* Preparation, version 1 (t2m_runtime/preparation.py): the crop of the frame, then Pillow's BILINEAR resize. */
 #include "arena.h"
 #include "frame.h"
-
-/* Weights are fixed point with 22 bits: 32 less 8 of a pixel, less 2 for the sum (Pillow's PRECISION_BITS). */
-enum { WEIGHT_BITS = 22 };
-
-/* The source pixels that one output pixel sees. */
-typedef struct span {
-  uint32_t first, count;
-} span;
+#include "kernels.h"
 
 typedef struct scaling {
   uint32_t source;
@@ -27,41 +20,47 @@ static double triangle(double x) {
 }
 
 /* The span of output pixel `index` and its weights, which sum to 1 before they are rounded. */
-static span find_span(const scaling *axis, uint32_t index, int32_t *weights) {
+static t2m_span find_span(const scaling *axis, uint32_t index, int32_t *weights) {
   double centre = ((double)index + 0.5) * axis->scale, inverse = 1.0 / axis->support, sum = 0;
   double low = centre - axis->support + 0.5, high = centre + axis->support + 0.5;
   uint32_t first = low > 0 ? (uint32_t)low : 0u, end = (uint32_t)high;
   if (end > axis->source) end = axis->source;
-  span found = {first, end - first};
+  t2m_span found = {first, end - first};
   for (uint32_t i = 0; i < found.count; i++) sum += triangle(((double)(i + first) - centre + 0.5) * inverse);
   for (uint32_t i = 0; i < found.count; i++) {
     double weight = triangle(((double)(i + first) - centre + 0.5) * inverse);
     if (sum != 0.0) weight /= sum;
-    weights[i] = (int32_t)(0.5 + weight * (double)(1 << WEIGHT_BITS));
+    weights[i] = (int32_t)(0.5 + weight * (double)(1 << T2M_WEIGHT_BITS));
   }
   return found;
 }
 
 static uint8_t rounded(int32_t sum) {
-  sum >>= WEIGHT_BITS;
+  sum >>= T2M_WEIGHT_BITS;
   return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
-/* RGBX pixels -> `width` RGB pixels. weights: `taps` for each output pixel. */
-static void resize_row(const uint8_t *pixels, const span *spans, const int32_t *weights, uint32_t taps, uint32_t width,
-                       uint8_t *row) {
-  for (uint32_t x = 0; x < width; x++, weights += taps, row += 3) {
-    const uint8_t *from = pixels + 4u * spans[x].first;
-    int32_t red = 1 << (WEIGHT_BITS - 1), green = red, blue = red;
-    for (uint32_t i = 0; i < spans[x].count; i++, from += 4) {
-      red += weights[i] * from[0];
-      green += weights[i] * from[1];
-      blue += weights[i] * from[2];
+void t2m_across_reference(const t2m_resize *resize) {
+  const int16_t *low = resize->low, *high = resize->high;
+  uint8_t *row = resize->row;
+  uint32_t plane = resize->pixels.plane;
+  for (uint32_t x = 0; x < resize->width; x++, low += resize->taps, high += resize->taps, row += 3) {
+    const uint8_t *from = resize->pixels.data + resize->spans[x].first;
+    int32_t red = 1 << (T2M_WEIGHT_BITS - 1), green = red, blue = red;
+    for (uint32_t i = 0; i < resize->spans[x].count; i++, from++) {
+      int32_t weight = high[i] * (1 << T2M_LOW_BITS) + low[i];
+      red += weight * from[0];
+      green += weight * from[plane];
+      blue += weight * from[2u * plane];
     }
     row[0] = rounded(red);
     row[1] = rounded(green);
     row[2] = rounded(blue);
   }
+}
+
+void t2m_down_reference(int32_t *sums, const uint8_t *row, int32_t weight, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) sums[i] += weight * row[i];
 }
 
 t2m_status t2m_prepare(t2m_model *model, const t2m_frame *frame) {
@@ -77,29 +76,42 @@ t2m_status t2m_prepare(t2m_model *model, const t2m_frame *frame) {
     return T2M_ERROR_FRAME_TOO_LARGE;
   model->ran = 0;
 
-  uint8_t *pixels = free + memory.pixels, *rows = free + memory.rows;
-  span *spans = (span *)(void *)(free + memory.spans);
-  int32_t *weights = (int32_t *)(void *)(free + memory.weights), *column = (int32_t *)(void *)(free + memory.column);
+  uint8_t *rows = free + memory.rows;
+  t2m_pixels pixels = {free + memory.pixels, memory.plane};
+  t2m_span *spans = (t2m_span *)(void *)(free + memory.spans);
+  int16_t *low = (int16_t *)(void *)(free + memory.weights), *high = low + width * memory.padded;
+  int32_t *column = (int32_t *)(void *)(free + memory.column);
   int32_t *sums = (int32_t *)(void *)(free + memory.sums);
   t2m_yuv_tables *tables = (t2m_yuv_tables *)(void *)(free + memory.tables);
   if (t2m_is_yuv(frame->format)) t2m_fill_yuv_tables(frame->yuv, tables);
   view.tables = tables;
+  view.kernel = model->kernel;
+  view.offsets = (int16_t *)(void *)(free + memory.offsets);
+  view.line = free + memory.line;
 
   scaling across = make_scaling(view.width, width), down = make_scaling(view.height, height);
-  for (uint32_t x = 0; x < width; x++) spans[x] = find_span(&across, x, weights + x * memory.taps);
+  for (uint32_t x = 0; x < width; x++) {
+    spans[x] = find_span(&across, x, column);
+    for (uint32_t i = 0; i < memory.padded; i++) {
+      int32_t weight = i < spans[x].count ? column[i] : 0;
+      low[x * memory.padded + i] = (int16_t)(weight & ((1 << T2M_LOW_BITS) - 1));
+      high[x * memory.padded + i] = (int16_t)(weight >> T2M_LOW_BITS);
+    }
+  }
   /* Each source row is resized once, into a ring of as many rows as one output row sees. */
   uint32_t ready = 0;
   for (uint32_t y = 0; y < height; y++) {
-    span seen = find_span(&down, y, column);
+    t2m_span seen = find_span(&down, y, column);
     if (ready < seen.first) ready = seen.first;
     for (; ready < seen.first + seen.count; ready++) {
       t2m_read_row(&view, ready, pixels);
-      resize_row(pixels, spans, weights, memory.taps, width, rows + ready % memory.taps * (3u * width));
+      t2m_resize resize = {pixels, spans, low, high, memory.padded, width, rows + ready % memory.taps * (3u * width)};
+      model->kernel->across(&resize);
     }
-    for (uint32_t i = 0; i < 3u * width; i++) sums[i] = 1 << (WEIGHT_BITS - 1);
+    for (uint32_t i = 0; i < 3u * width; i++) sums[i] = 1 << (T2M_WEIGHT_BITS - 1);
     for (uint32_t k = 0; k < seen.count; k++) {
       const uint8_t *row = rows + (seen.first + k) % memory.taps * (3u * width);
-      for (uint32_t i = 0; i < 3u * width; i++) sums[i] += column[k] * row[i];
+      model->kernel->down(sums, row, column[k], 3u * width);
     }
     uint8_t *out = image + (size_t)y * 3u * width;
     for (uint32_t i = 0; i < 3u * width; i++) out[i] = rounded(sums[i]);

@@ -1,20 +1,25 @@
 /* The rows that kernels multiply: for each output pixel, the input values under its window, one after the other.
  *
- * A row of `depth` values is whole blocks of 16 (T2M_BLOCK), then, where depth is no multiple of 16, one block that
- * ends with the last value: it overlaps the block before, and the lanes already counted there are 0. So a kernel reads
- * the weights in the same way, last block at `depth - 16`, and never leaves their row. Where depth is under 16, the one
- * block begins with the values and ends with zeros.
- *
  * int16 rows hold value - zero point, so that padding is 0; int8 rows hold the values, padding is the zero point, and
- * kernels correct by the sum of the weights.
+ * kernels correct by the sum of the weights. Where a window is one pixel, an int8 row is the image itself.
  */
 #ifndef T2M_ROWS_H
 #define T2M_ROWS_H
 
 #include "core.h"
 
-/* Fills the rows of output pixels [first, first + pixels) of a convolution. image: int8 NHWC. */
-void t2m_fill_rows(const t2m_kernel *kernel, const t2m_operator *op, const int8_t *image, uint32_t first,
-                   uint32_t pixels, void *rows, uint32_t row_length);
+typedef struct t2m_rows {
+  const t2m_kernel *kernel;
+  const t2m_operator *op;
+  const int8_t *image; /* NHWC */
+  uint8_t *buffer;     /* room for T2M_TILE rows of row_length values */
+  uint32_t row_length;
+  uint32_t x, y;         /* the next output pixel */
+  uint32_t y_from, y_to; /* the part of its windows that lies inside the image's height */
+  uint32_t first_line;   /* pixels of the image before that part's first line */
+} t2m_rows;
+
+/* The rows of the next output pixels; places beyond `pixels` repeat the first. */
+void t2m_next_rows(t2m_rows *rows, uint32_t pixels, const void *found[T2M_TILE]);
 
 #endif

@@ -132,18 +132,20 @@ def _place(tensors: list[_Lifetime]) -> int:
 def _scratch(code: int, depth: int, channels: int, int8: bool) -> int:
     """Bytes that an operator needs while it runs."""
     if code in (_CONV_2D, _FULLY_CONNECTED):
-        return _align(12 * channels) + TILE * 2 * (-(-depth // BLOCK) * BLOCK) if int8 else TILE * 4 * depth
-    if code == _DEPTHWISE_CONV_2D and int8:
-        return _align(12 * channels)
-    return 2 * 256 * 4 if code == _ADD and int8 else 0
+        if not int8:
+            return TILE * 4 * depth
+        return _align(12 * channels) + 2 * TILE * -(-depth // BLOCK) * BLOCK
+    return _align(12 * channels) if code == _DEPTHWISE_CONV_2D and int8 else 0
 
 
 def _frame_bytes(side: int, height: int, width: int) -> int:
     """Bytes that preparing a frame of a given longest side takes."""
     taps = 2 * -(-side // min(height, width)) + 1
-    pixels, spans, weights = _align(4 * side), _align(8 * width), _align(4 * width * taps)
+    padded = -(-taps // BLOCK) * BLOCK
+    pixels, spans, weights = 3 * (_align(side) + BLOCK), _align(8 * width), 4 * width * padded
     column, sums, tables, rows = _align(4 * taps), _align(12 * width), 5 * 256 * 2, _align(taps * 3 * width)
-    return pixels + spans + weights + column + sums + tables + rows
+    offsets, line = _align(6 * (side // 2 + 8)), _align(side)
+    return pixels + spans + weights + column + sums + tables + offsets + line + rows
 
 
 def _align(size: int) -> int:

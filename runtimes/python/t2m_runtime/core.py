@@ -47,6 +47,8 @@ STATUSES = (
     "T2M_ERROR_FRAME_TOO_LARGE",
     _NOT_RUN,
     "T2M_ERROR_NOT_FINITE",
+    "T2M_ERROR_PRECISION",
+    "T2M_ERROR_ENGINE",
 )
 """Names of t2m_status, by number."""
 

@@ -7,14 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from t2m_edge.cli.options import Debug, Json, new_app
+from t2m_edge.cli.bench_output import Steps, print_results, shown
+from t2m_edge.cli.options import Debug, Json, Overwrite, new_app
 from t2m_edge.cli.output import print_json, say, say_table, warn
 
 app = new_app("""Measures what models cost on a device, and keeps the results.
 
 \b
 t2m-edge bench model.tflite
+t2m-edge bench model.tflite --device ssh:pi@raspberrypi --report costs.html
 t2m-edge bench new.tflite --baseline old.tflite --fail-if-slower 5%
+t2m-edge bench --suite quick
 t2m-edge bench history
 
 The options of measuring: t2m-edge bench run --help. The word run may be left out.
@@ -30,14 +33,25 @@ Database = Annotated[
 @app.command()
 def run(
     models: Annotated[
-        list[Path], typer.Argument(metavar="MODEL...", help=".tflite or .onnx files of t2m-edge compile.")
-    ],
+        list[Path] | None, typer.Argument(metavar="[MODEL...]", help=".tflite or .onnx files, ours or any others.")
+    ] = None,
+    suite: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Instead of models: a suite, ours or a .yaml file.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="WHERE", help="local, ssh:USER@HOST, adb:SERIAL, qemu:CPU or browser.")
+    ] = "local",
     engine: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="Engines; by default the one that is installed.")
     ] = None,
     threads: Annotated[str, typer.Option(metavar="N,...", help="Thread counts.")] = "1",
-    seconds: Annotated[float, typer.Option(metavar="S", help="Steady state of each run, in seconds.")] = 10.0,
-    cooldown: Annotated[float, typer.Option(metavar="S", help="Rest before each run, in seconds.")] = 0.0,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="S", help="Steady state of each run. [default: 10, or the suite's]")
+    ] = None,
+    cooldown: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="Rest before each run. [default: on ssh and adb as long as a run, at most 60]"),
+    ] = None,
     baseline: Annotated[
         Path | None, typer.Option(metavar="MODEL", help="A model that takes turns with each: their ratio is reported.")
     ] = None,
@@ -45,8 +59,22 @@ def run(
         str | None,
         typer.Option(metavar="SHARE", help="Exit code 1 if a model is surely slower than --baseline by this: 5%."),
     ] = None,
+    photos: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder or tar, one folder a class: accuracy, same settings.")
+    ] = None,
+    inside: Annotated[
+        str | None, typer.Option(metavar="PATH", help="The folder in --photos that holds the class folders.")
+    ] = None,
+    head: Annotated[Path | None, typer.Option(metavar="HEAD", help="A .t2mh file whose swap is timed.")] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Say what each operator takes.")] = False,
+    meter: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Energy: powercap, hwmon or PACKAGE.MODULE:NAME.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(metavar="FOLDER", help="What data/ means in a suite.")] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an .html report.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    overwrite: Overwrite = False,
     database: Database = None,
     json: Json = False,
     debug: Debug = False,
@@ -55,11 +83,18 @@ def run(
 
     \b
     t2m-edge bench run model.tflite
-    t2m-edge bench run model.tflite --engine litert --threads 1,2 --seconds 60
+    t2m-edge bench run model.tflite --engine litert --threads 1,2 --seconds 60 --report costs.html
+    t2m-edge bench run model.tflite --device qemu:cortex-a72
     t2m-edge bench run new.tflite --baseline old.tflite --fail-if-slower 5%
+    t2m-edge bench run --suite latency
+
+    Without --engine a board runs the C core, which is sent there and removed again.
     """
+    from t2m_bench.devices import open_device
     from t2m_bench.run import Plan, run_plan
     from t2m_bench.store import add, default_path
+    from t2m_bench.suite_run import Options, run_suite
+    from t2m_bench.suites import names, read_suite
     from t2m_runtime.errors import InputError
 
     share = _share(fail_if_slower)
@@ -67,23 +102,48 @@ def run(
         raise InputError("--fail-if-slower compares with --baseline MODEL; name one")
     if sum((markdown, csv, json)) > 1:
         raise InputError("give one of --json, --csv and --markdown")
-    plan = Plan(
-        models=tuple(models),
-        engines=tuple(engine.split(",")) if engine else (None,),
-        threads=_counts(threads),
-        seconds=seconds,
-        cooldown=cooldown,
-        baseline=baseline,
-    )
-    results = [r.as_dict() for r in run_plan(plan, progress=_progress)]
-    add(database or default_path(), results)
-    slower = [r for r in results if share is not None and r["baseline"]["low"] > 1 + share]
-    if json:
-        print_json("bench", {"results": results, "slower": [r["model"] for r in slower]})
+    if bool(models) == bool(suite):
+        raise InputError(f"give models, or --suite {'|'.join(names())}|FILE.yaml")
+    _check_report(report, overwrite)
+    where, steps = open_device(device), Steps()
+    if suite:
+        given = {"--engine": engine, "--baseline": baseline, "--head": head, "--photos": photos, "--meter": meter}
+        if named := [option for option, value in given.items() if value]:
+            raise InputError(f"{', '.join(named)} cannot be given with --suite: write it into a suite of your own")
+        options = Options(seconds, cooldown, data, _open_photos)
+        found = run_suite(read_suite(suite), where, options, steps.show)
     else:
-        _print(results, markdown, csv)
-        for r in results:
-            warn(f"{r['model']}: {text}" for text in r["suspect"])
+        plan = Plan(
+            models=tuple(models or ()),
+            engines=tuple(engine.split(",")) if engine else (None,),
+            threads=_counts(threads),
+            seconds=10.0 if seconds is None else seconds,
+            cooldown=cooldown,
+            baseline=baseline,
+            head=head,
+            profile=profile,
+            meter=meter,
+            photos=_open_photos(photos, inside) if photos else None,
+            photos_name=str(photos or ""),
+        )
+        found = run_plan(plan, where, steps.show)
+    results: list[dict[str, Any]] = []
+    try:
+        for result in found:
+            results.append(result.as_dict())
+            add(database or default_path(), results[-1:])
+    finally:
+        steps.close()
+        slower = [r for r in results if share is not None and r["baseline"]["low"] > 1 + share]
+        if results:  # also those from before a device was lost
+            if json:
+                print_json("bench", {"results": results, "slower": [r["model"] for r in slower]})
+            else:
+                print_results(results, markdown, csv)
+            for r in results:
+                warn(f"{r['name']}: {text}" for text in r["suspect"])
+            if report:
+                _write_report(report, results, overwrite, quiet=json or csv or markdown)
     for r in slower:
         base = r["baseline"]
         warn([f"{r['model']} takes {base['ratio']:.3f} times as long as {base['model']} (at least {base['low']:.3f})"])
@@ -114,12 +174,13 @@ def history(
     cells = [
         [
             *(str(r[k]) for k in ("id", "time", "model", "engine", "threads")),
-            *(f"{r[k]:.3f}" for k in ("p50_ms", "p90_ms")),
+            *(shown(r[k], r["unit"]) for k in ("p50", "p90")),
+            r["device"],
             "suspect" if r["suspect"] else "",
         ]
         for r in rows
     ]
-    say_table(["id", "time", "model", "engine", "threads", "p50 ms", "p90 ms", ""], cells, right=(0, 4, 5, 6))
+    say_table(["id", "time", "model", "engine", "threads", "p50 ms", "p90 ms", "device", ""], cells, right=(0, 4, 5, 6))
 
 
 @app.command()
@@ -147,10 +208,8 @@ def compare(
         print_json("bench compare", {"first": a, "second": b, "ratios": ratios})
         return
     names = ["p50", "p90", "p99", "mean"]
-    rows = [[n, f"{a['runs'][n]:.3f}", f"{b['runs'][n]:.3f}", f"{ratios[n]:.3f}"] for n in names]
-    say_table(
-        ["ms", f"{first}: {Path(a['model']).name}", f"{second}: {Path(b['model']).name}", "ratio"], rows, (1, 2, 3)
-    )
+    rows = [[n, shown(a["runs"][n], a["unit"]), shown(b["runs"][n], b["unit"]), f"{ratios[n]:.3f}"] for n in names]
+    say_table([a["unit"], f"{first}: {a['name']}", f"{second}: {b['name']}", "ratio"], rows, (1, 2, 3))
     say("The runs were not taken in turn: for a verdict use t2m-edge bench NEW --baseline OLD.")
 
 
@@ -185,60 +244,74 @@ def export(
         say(f"{output}: {len(results)} results")
 
 
-COLUMNS = (
-    "model",
-    "engine",
-    "threads",
-    "load ms",
-    "first ms",
-    "p50 ms",
-    "p90 ms",
-    "p99 ms",
-    "frame ms",
-    "peak MB",
-    "size kB",
-)
+@app.command()
+def report(
+    output: Annotated[Path, typer.Argument(metavar="FILE", help="A new .html file.")],
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Part of a file name, or of a hash.")] = None,
+    limit: Annotated[int, typer.Option(metavar="N", help="The newest N.")] = 20,
+    overwrite: Overwrite = False,
+    database: Database = None,
+    debug: Debug = False,
+) -> None:
+    """Writes kept results as one .html page: plots, tables, device facts and the raw data, without network.
+
+    \b
+    t2m-edge bench report costs.html
+    t2m-edge bench report costs.html --model grocery --limit 4
+    """
+    from t2m_bench.store import default_path, get
+    from t2m_bench.store import history as rows_of
+    from t2m_runtime.errors import InputError
+
+    _check_report(output, overwrite)
+    path = database or default_path()
+    results = [get(path, r["id"]) for r in rows_of(path, model, limit)]
+    if not results:
+        raise InputError(f"{path} has no such results; t2m-edge bench MODEL makes some")
+    _write_report(output, results, overwrite, quiet=False)
 
 
-def _cells(result: dict[str, Any]) -> list[str]:
-    runs = result["runs"]
-    times = [
-        result["load_s"] * 1e3,
-        result["first_s"] * 1e3,
-        runs["p50"],
-        runs["p90"],
-        runs["p99"],
-        result["frame"]["p50"],
-    ]
-    return [
-        Path(result["model"]).name, result["engine"], str(result["threads"]), *(f"{t:.3f}" for t in times),
-        f"{result['peak_mb']:.0f}", f"{result['size_bytes'] / 1000:.0f}",
-    ]  # fmt: skip
+def _check_report(path: Path | None, overwrite: bool) -> None:
+    from t2m_runtime.errors import InputError
+
+    if path is not None and path.suffix.casefold() not in (".html", ".htm"):
+        raise InputError(f"the report {path} should end in .html")
+    if path is not None and path.exists() and not overwrite:
+        raise InputError(f"{path} exists; give another name, or --overwrite")
+    if path is not None and not path.absolute().parent.is_dir():
+        raise InputError(f"{path.parent}: there is no such folder for the report")
 
 
-def _print(results: list[dict[str, Any]], markdown: bool, csv: bool) -> None:
-    rows, header = [_cells(r) for r in results], list(COLUMNS)
-    if any(r["baseline"] for r in results):
-        header.append("to baseline")
-        for row, r in zip(rows, results, strict=True):
-            base = r["baseline"]
-            row.append(f"{base['ratio']:.3f} ({base['low']:.3f} to {base['high']:.3f})")
-    if csv:
-        import csv as csv_format
-        import sys
+def _write_report(path: Path, results: list[dict[str, Any]], overwrite: bool, quiet: bool) -> None:
+    import os
 
-        csv_format.writer(sys.stdout).writerows([header, *rows])
-    elif markdown:
-        for line in (header, ["---"] * len(header), *rows):
-            say(f"| {' | '.join(line)} |")
-    else:
-        say_table(header, rows, right=range(2, len(header)))
+    from t2m_bench.report import page
+
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_text(page(results), "utf-8")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    if not quiet:
+        say(f"{path}: the report")
 
 
-def _progress(text: str) -> None:
-    import sys
+def _open_photos(folder: Path, inside: str | None) -> Any:
+    """Labelled photos, as t2m_bench.run.Photos; folders that are no class of the model are left out."""
+    from t2m_edge.cli.image_folder import ImageFolder, match_folders
+    from t2m_runtime.errors import InputError
 
-    print(text, file=sys.stderr, flush=True)
+    def labelled(labels: tuple[str, ...]) -> Any:
+        with ImageFolder(folder, inside) as photos:
+            index_of = match_folders(photos.folders, labels)
+            if not index_of:
+                raise InputError(f"{folder}: no folder is named like a class of the model ({', '.join(labels[:10])})")
+            for photo in photos.without([name for name in photos.folders if name not in index_of]):
+                yield index_of[photo.folder], photos.read(photo)
+
+    with ImageFolder(folder, inside):
+        return labelled
 
 
 def _counts(text: str) -> tuple[int, ...]:

@@ -104,10 +104,11 @@ def compile_task(
             f"  reject  'none of these' under a logit of {report.rejection.logit:.2f}, set on {set_on}: "
             f"{report.rejection.rate:.0%} of them still get a name"
         )
-    if report.expected is not None:
+    if (expected := report.expected) is not None:
+        known = f"; it was trained on {expected.trained_on} of these {k}, and does better there"
         say(
-            f"  expect  {report.expected.accuracy:.0%} right ({report.expected.low:.0%} to {report.expected.high:.0%} "
-            "in four of five tasks like this)"
+            f"  expect  {expected.accuracy:.0%} right on classes new to the pack ({expected.low:.0%} to "
+            f"{expected.high:.0%} in four of five such tasks){known if expected.trained_on else ''}"
         )
     alike = ", ".join(f"{pair.first!r} and {pair.second!r} ({pair.likeness:.2f})" for pair in report.riskiest)
     say(f"  alike   {alike}: write what a photo shows of the one and not of the other")

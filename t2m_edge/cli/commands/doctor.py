@@ -26,6 +26,7 @@ EXTRAS = {
     "train": (("torch", "torch"), "train packs of your own"),
     "convert": (("litert-torch", "litert_torch"), "bring a torch backbone"),
     "clip": (("open_clip_torch", "open_clip"), "use an open_clip text tower"),
+    "board": (("ziglang", "ziglang"), "measure on boards and phones"),
 }
 
 

@@ -6,6 +6,7 @@ from t2m_edge.evaluation.methods import (
     devise,
     eszsl,
     icis,
+    kernel_prototypes,
     ours,
     ridge_image_to_text,
     ridge_prototypes,
@@ -22,6 +23,9 @@ LINEAR = (
 )
 METHODS = (
     *LINEAR,
+    kernel_prototypes.LINEAR_POOLED,
+    kernel_prototypes.METHOD,
+    kernel_prototypes.POOLED,
     conse.METHOD,
     devise.METHOD,
     dem.METHOD,
@@ -33,4 +37,5 @@ METHODS = (
     t2m_hn.DELTA,
     ours.METHOD,
     ours.WITH_SET_CONTEXT,
+    ours.POOLED,
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from t2m_edge.hypernetworks.class_vectors import TextCentres, positive_halves, unit
 from t2m_edge.training.closed_form import prototypes
+from t2m_edge.training.splits import matching_groups
 
 Scores = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(features float32 (n, d), texts float32 (k, d_text)) -> logits (n, k)."""
@@ -25,6 +26,8 @@ class Seen:
     names: float32 (k, d_text), embeddings of the names; sentences: k arrays float32 (m_i, d_text), m_i at least 1.
     centres: what is taken off an embedding of a name or of a sentence before use.
     condition: how the tested classes will be given, one of CONDITIONS or "both"; ``texts`` follows it.
+    dataset, classes: the data set and the k classes by name.
+    others: seen classes of other data sets on the same backbone, each with centres of its own; most methods leave them.
     """
 
     features: np.ndarray
@@ -33,6 +36,9 @@ class Seen:
     sentences: tuple[np.ndarray, ...]
     centres: TextCentres
     condition: str = "descriptions"
+    dataset: str = ""
+    classes: tuple[str, ...] = ()
+    others: tuple[Seen, ...] = ()
 
     @property
     def texts(self) -> np.ndarray:
@@ -58,13 +64,26 @@ class Seen:
         return prototypes(self.features, self.labels)
 
     def only(self, classes: np.ndarray) -> Seen:
-        """These classes alone, labels renumbered."""
+        """These classes alone, labels renumbered; of the others those that match none of the classes left out."""
         number = np.full(len(self.names), -1)
         number[classes] = np.arange(len(classes))
         keep = number[self.labels] >= 0
-        sentences = tuple(self.sentences[c] for c in classes)
-        kept = self.features[keep], number[self.labels[keep]], self.names[classes], sentences
-        return Seen(*kept, self.centres, self.condition)
+        left_out = {c for i, c in enumerate(self.classes) if number[i] < 0}
+        return replace(
+            self,
+            features=self.features[keep],
+            labels=number[self.labels[keep]],
+            names=self.names[classes],
+            sentences=tuple(self.sentences[c] for c in classes),
+            classes=tuple(self.classes[c] for c in classes) if self.classes else (),
+            others=tuple(other.without_matches(self.dataset, left_out) for other in self.others),
+        )
+
+    def without_matches(self, dataset: str, names: set[str]) -> Seen:
+        """The classes that show nothing that these of another data set show (training/class_matches.json)."""
+        groups = [g for g in matching_groups() if names & set(g.get(dataset, ()))]
+        matching = {c for g in groups for c in g.get(self.dataset, ())}
+        return self.only(np.array([i for i, c in enumerate(self.classes) if c not in matching]))
 
 
 def text_vectors(

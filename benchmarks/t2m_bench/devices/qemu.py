@@ -1,0 +1,161 @@
+"""Exact instruction counts of the C core on processors that are not here, by qemu: they repeat, and are no times.
+
+Cortex-A: the board program under qemu-user. Cortex-M: a bare-metal program on an emulated MPS2 board. A qemu plugin
+counts; what one inference takes is the difference of two programs, one of which does it four times more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from t2m_bench.board.building import HERE, board_program, cache_folder, compile_aside, core_folder, host_compiler
+from t2m_bench.machine import Machine, State
+from t2m_bench.request import Measured, Request
+from t2m_bench.subject import facts
+from t2m_runtime.arena import arena_size
+from t2m_runtime.errors import InputError, WorkError
+
+TIMES = 4
+REPEATS = 2
+SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Processor:
+    """emulator: the qemu program; architecture: of the board program; board, flags: of a Cortex-M."""
+
+    emulator: str
+    architecture: str
+    board: str = ""
+    flags: tuple[str, ...] = ()
+
+
+_M = ("-mthumb", "-mfloat-abi=hard")
+PROCESSORS = {
+    **{f"cortex-{a}": Processor("qemu-aarch64", "aarch64") for a in ("a53", "a57", "a72", "a76")},
+    **{f"cortex-{a}": Processor("qemu-arm", "armv7") for a in ("a7", "a8", "a9", "a15")},
+    "cortex-m4": Processor("qemu-system-arm", "armv7e-m", "mps2-an386", (*_M, "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16")),
+    "cortex-m7": Processor("qemu-system-arm", "armv7e-m", "mps2-an500", (*_M, "-mcpu=cortex-m7", "-mfpu=fpv5-d16")),
+}
+
+
+class QemuDevice:
+    """devices/__init__.py says what a device is.
+
+    Args:
+        cpu: as qemu names it: cortex-a72.
+
+    Raises:
+        InputError: none that is counted on here.
+    """
+
+    unit, rests = "instructions", False
+
+    def __init__(self, cpu: str) -> None:
+        if cpu not in PROCESSORS:
+            raise InputError(f"--device qemu:{cpu[:60]}: give one of {', '.join(PROCESSORS)}")
+        self.name, self._cpu, self._processor = f"qemu:{cpu}", cpu, PROCESSORS[cpu]
+
+    def check(self, requests: list[Request]) -> None:
+        """Finds the emulator and compilers, and refuses what only a real device can do."""
+        if not shutil.which(self._processor.emulator):
+            package = "qemu-system-arm" if self._processor.board else "qemu-user"
+            raise InputError(f"{self.name} needs {self._processor.emulator}: apt-get install {package}")
+        for request in requests:
+            if request.engine not in (None, "core") or request.threads != 1:
+                raise InputError(f"{self.name} counts the C core on one thread; leave --engine and --threads out")
+            if request.profile or request.photos or request.meter or len(request.models) > 1:
+                raise InputError(f"{self.name} only counts: leave --baseline, --photos, --profile and --meter out")
+            if request.head and self._processor.board:
+                raise InputError(f"{self.name} counts no head swap; leave --head out")
+            if not (found := facts(Path(request.models[0]))).ours or found.kind != "tflite":
+                raise InputError(f"{Path(request.models[0]).name}: the C core runs .tflite models of t2m-edge")
+        self._plugin = _plugin()
+        if not self._processor.board:
+            self._program = board_program(self._processor.architecture)
+        elif not shutil.which("arm-none-eabi-gcc"):
+            raise InputError(f"{self.name} needs arm-none-eabi-gcc: apt-get install gcc-arm-none-eabi")
+
+    def machine(self) -> Machine:
+        """The emulated processor."""
+        done = subprocess.run([self._processor.emulator, "--version"], capture_output=True, text=True)
+        version = re.search(r"version (\S+)", done.stdout)
+        return Machine(
+            name=self._cpu,
+            system=f"qemu {version[1] if version else ''}".strip(),
+            architecture=self._processor.architecture,
+            processor=self._cpu,
+            cores=1,
+            memory_mb=None,
+        )
+
+    def measure(self, request: Request) -> tuple[list[Measured], State, State]:
+        """Counts each kind of work twice over."""
+        kinds = ["load", "run", "prepare", "frame"] + (["swap"] if request.head else [])
+        with tempfile.TemporaryDirectory() as folder:
+            command = self._bare(request, Path(folder)) if self._processor.board else self._user(request)
+            counts = {kind: tuple(self._difference(command, kind) for _ in range(REPEATS)) for kind in kinds}
+        data = Path(request.models[0]).read_bytes()
+        measured = Measured(
+            engine="core",
+            load=counts["load"][0],
+            first=counts["run"][0],
+            runs=counts["run"],
+            blocks=counts["run"],
+            prepare=counts["prepare"],
+            frame=counts["frame"],
+            swap=counts.get("swap", ()),
+            memory={"arena": arena_size(data)},
+        )
+        return [measured], State(), State()
+
+    def _difference(self, command: list[str], kind: str) -> float:
+        more, less = (self._count([w.format(what=kind, times=n) for w in command]) for n in (TIMES, 0))
+        return (more - less) / TIMES
+
+    def _count(self, command: list[str]) -> int:
+        with tempfile.NamedTemporaryFile("r") as log:
+            words = [command[0], "-plugin", str(self._plugin), "-d", "plugin", "-D", log.name, *command[1:]]
+            try:
+                done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                raise WorkError(f"{self.name} did not end within {SECONDS} s") from None
+            found = re.search(r"instructions (\d+)", log.read())
+        if "plugin" in done.stderr and not found:
+            raise InputError(f"this {command[0]} takes no plugins; Debian 12's qemu-user (not -static) does")
+        if done.returncode or not found:
+            said = (done.stdout + done.stderr).strip().splitlines()
+            raise InputError(f"{self.name}: {said[-1][:200] if said else f'status {done.returncode}'}")
+        return int(found[1])
+
+    def _user(self, request: Request) -> list[str]:
+        head = [f"head={request.head}"] if request.head else []
+        words = [self._processor.emulator, "-cpu", self._cpu, str(self._program), "count={what}", "times={times}"]
+        return [*words, *(w.replace("{", "{{").replace("}", "}}") for w in [*head, request.models[0]])]
+
+    def _bare(self, request: Request, folder: Path) -> list[str]:
+        core, program = core_folder(), folder / "bare.elf"
+        model = folder / "model.tflite"  # a path without quotes and spaces, for the compiler's macro
+        shutil.copy(request.models[0], model)
+        command = ["arm-none-eabi-gcc", *self._processor.flags, "-std=c11", "-Os", "-ffp-contract=off", "-nostdlib"]
+        command += ["-ffreestanding", "-DT2M_OWN_MEMORY", f'-DMODEL="{model}"', f"-I{core / 'include'}"]
+        command += ["-T", str(core / "examples" / "cortex-m" / "mps2.ld"), str(HERE / "bare.c")]
+        compile_aside([*command, *map(str, sorted((core / "src").glob("*.c"))), "-lgcc"], program)
+        words = [self._processor.emulator, "-M", self._processor.board, "-display", "none", "-serial", "none"]
+        words += ["-monitor", "none", "-semihosting-config", "enable=on,target=native,arg=bare,arg={what},arg={times}"]
+        return [*words, "-kernel", str(program)]
+
+
+def _plugin() -> Path:
+    """The counting plugin, built once for this machine."""
+    source = core_folder() / "tools" / "count_instructions.c"
+    target = cache_folder() / f"count-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}.so"
+    if not target.is_file():
+        compile_aside([*host_compiler(), "-O2", "-fPIC", "-shared", str(source)], target)
+    return target

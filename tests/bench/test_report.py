@@ -1,0 +1,139 @@
+"""The report: one page that needs nothing else, says what was measured, and can be read on a phone and on paper."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from t2m_bench.report import page
+from t2m_bench.report.scales import Scale, number, scale_of
+
+
+def result(name: str = "model.tflite", **changes) -> dict:
+    """A result as Result.as_dict gives it, of made-up times."""
+    times = np.random.default_rng(0).gamma(30, 0.04, 500)
+    summary = {k: float(np.percentile(times, v)) for k, v in (("p50", 50), ("p90", 90), ("p95", 95), ("p99", 99))}
+    summary |= {"count": 500, "mean": 1.2, "deviation": 0.2, "minimum": float(times.min())}
+    machine = {"name": "here", "system": "Linux 6", "architecture": "x86_64", "processor": "Fast One", "cores": 4}
+    state = {"clock_mhz": 1000.0, "governor": "performance", "temperature_c": 40.0, "load": 0.1}
+    found = {
+        "schema_version": 2, "model": f"folder/{name}", "name": name, "sha256": name, "size_bytes": 1_300_000,
+        "kind": "tflite", "precision": "int8", "classes": 10, "engine": "litert 2.3.0", "threads": 1, "device": "local",
+        "unit": "ms", "machine": {**machine, "memory_mb": 4000, "python": "3.11"}, "before": state,
+        "after": {**state, "temperature_c": 44.0}, "commit": None, "when": "2026-01-01T00:00:00+00:00", "load": 3.0,
+        "first": 2.0, "runs": summary, "prepare": summary, "frame": summary, "swap": None,
+        "quantiles": list(np.percentile(times, range(101))), "blocks": [1.2] * 20,
+        "memory": {"before": 50.0, "peak": 60.0}, "profile": [["a", "CONV_2D", 0.5], ["b", "SOFTMAX", 0.1]],
+        "energy": None, "accuracy": None, "checks": {"a rule": True, "another": False}, "suspect": [],
+        "baseline": None, "suite": None, "compile": None,
+    }  # fmt: skip
+    return {**found, **changes}
+
+
+class Reader(HTMLParser):
+    """Checks that elements are closed, and gathers text and addresses."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.addresses: list[str] = []
+        self.tags: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for key, value in attributes if key in ("href", "src")]
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+FULL = [
+    result(accuracy={"folder": "photos", "images": 10, "right": 8, "accuracy": 0.8}, suspect=["the machine was busy"]),
+    result("other.tflite", threads=2, baseline={"model": "model.tflite", "ratio": 1.1, "low": 1.08, "high": 1.13}),
+    result("other.tflite", compile={"median_s": 0.4, "processes": 3, "min_s": 0.3, "peak_mb": 70.0}),
+    result(
+        unit="instructions", device="qemu:cortex-a72", runs={**result()["runs"], "p50": 23.6e6}, blocks=[23.6e6] * 10
+    ),
+]
+
+
+def test_every_part_is_on_the_page_and_it_is_whole() -> None:
+    text = " ".join(Reader(page(FULL)).text)
+    for words in (
+        "One inference", "Against the baseline", "slower", "Latency against accuracy", "Threads", "All numbers",
+        "Memory and size", "Operators", "CONV_2D", "Can it be believed?", "the machine was busy", "Fast One",
+        "40 °C → 44 °C", "23.6", "not times", "Raw data",
+    ):  # fmt: skip
+        assert words in text, words
+
+
+def test_nothing_is_fetched_and_nothing_runs() -> None:
+    read = Reader(page(FULL))
+    assert all(address.startswith(("data:", "#")) for address in read.addresses)
+    assert not {"script", "img", "link", "iframe"} & set(read.tags)
+    assert "url(" not in page(FULL) and "@import" not in page(FULL)
+
+
+def test_the_raw_data_can_be_downloaded() -> None:
+    links = dict(re.findall(r'download="([^"]+)" href="data:[^,]*;base64,([^"]+)"', page(FULL)))
+    assert json.loads(base64.b64decode(links["bench.json"]))["results"] == json.loads(json.dumps(FULL))
+    assert base64.b64decode(links["bench.csv"]).decode().count("\n") == len(FULL) + 1
+
+
+def test_names_cannot_write_html() -> None:
+    hostile = '<script>alert(1)</script>"onload="x'
+    found = page([result(hostile, engine=hostile, suspect=[hostile], profile=[[hostile, hostile, 1.0]])])
+    assert "<script" not in found and '"onload' not in found
+
+
+@pytest.mark.parametrize("changes", [{"blocks": [1.2]}, {"quantiles": [0.5] * 101}, {"memory": None}, {"profile": []}])
+def test_poor_results_still_give_a_page(changes: dict) -> None:
+    Reader(page([result(**changes)]))
+
+
+def test_numbers_have_three_digits() -> None:
+    assert [number(v) for v in (1234.5, 12.345, 1.1, 0.0123, 0)] == ["1,234", "12.3", "1.10", "0.0123", "0"]
+    assert number(23_612_345, "instructions", True) == "23.6 M"
+
+
+def test_axes_are_linear_or_logarithmic_and_hold_their_values() -> None:
+    assert not scale_of([1.0, 2.0]).logarithmic and scale_of([1.0, 100.0]).logarithmic
+    for values in ([1.0, 2.0], [0.3, 77.0], [5.0]):
+        scale = scale_of(values)
+        assert all(0 <= scale.at(v) <= 100 for v in values) and 2 <= len(scale.ticks()) <= 8
+    assert Scale(0, 10).at(20) == 100
+
+
+@pytest.mark.slow
+def test_chromium_shows_it_in_a_narrow_window_without_sideways_scrolling(tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if not browser:
+        pytest.skip("no Chromium here")
+    path = tmp_path / "report.html"
+    probe = "<script>document.title = [document.documentElement.scrollWidth, innerWidth]</script>"
+    path.write_text(page(FULL).replace("</body>", f"{probe}</body>"), "utf-8")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += ["--window-size=500,900", "--dump-dom", path.as_uri()]  # 500: the least of a headless window
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    wide, window = map(int, re.search(r"<title>(\d+),(\d+)</title>", done.stdout).groups())
+    assert wide <= window

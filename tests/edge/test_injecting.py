@@ -1,0 +1,151 @@
+"""t2m-edge inject: new classes in classifiers of other tools and of our own, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+
+from t2m_edge.cli.main import run
+from t2m_edge.compiler.injecting import inject
+from t2m_exporters.last_layer_onnx import read_onnx
+from t2m_exporters.last_layer_tflite import read_tflite
+from t2m_runtime import Classifier
+from t2m_runtime.errors import InputError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "exporters"))
+import foreign
+
+OLD = ("horse", "zebra", "cat", "dog", "bird, fowl", "fish")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    weight, bias = foreign.weights(6)
+    (tmp_path / "labels.txt").write_text("\n".join(OLD) + "\n")
+    (tmp_path / "new.txt").write_text("moose: a large deer with broad antlers\n")
+    (tmp_path / "m.tflite").write_bytes(foreign.tflite(labels=OLD))
+    (tmp_path / "bare.tflite").write_bytes(foreign.tflite())
+    (tmp_path / "int8.tflite").write_bytes(foreign.tflite(form="int8", layer="CONV_2D"))
+    (tmp_path / "m.onnx").write_bytes(foreign.onnx(labels=json.dumps(OLD)))
+    (tmp_path / "m.safetensors").write_bytes(save({"fc.weight": weight, "fc.bias": bias}))
+    return tmp_path
+
+
+def command(folder: Path, tiny_pack: Path, model: str, *more: str) -> int:
+    out = str(folder / f"out{Path(model).suffix}")
+    return run(["inject", str(folder / model), str(folder / "new.txt"), "-o", out, "--pack", str(tiny_pack), *more])
+
+
+def test_a_tflite_with_metadata_needs_no_names(folder, tiny_pack, capsys):
+    assert command(folder, tiny_pack, "m.tflite") == 0
+    said = capsys.readouterr().out
+    assert "6 + 1 classes" in said
+    assert "old rows  bit-identical, same logits" in said
+    found = read_tflite((folder / "out.tflite").read_bytes())
+    assert found.labels == (*OLD, "moose")
+    assert len(found.rows.weight) == 7
+    assert not (folder / "out.labels.txt").exists()
+
+
+@pytest.mark.parametrize("model", ["bare.tflite", "int8.tflite", "m.safetensors"])
+def test_names_that_the_model_does_not_carry_are_written_beside_it(model, folder, tiny_pack):
+    assert command(folder, tiny_pack, model, "--class-names", str(folder / "labels.txt")) == 0
+    assert (folder / "out.labels.txt").read_text().splitlines() == [*OLD, "moose"]
+
+
+def test_an_onnx_model_keeps_its_rows_and_names_the_new_ones(folder, tiny_pack):
+    assert command(folder, tiny_pack, "m.onnx") == 0
+    before, after = (read_onnx((folder / name).read_bytes()) for name in ("m.onnx", "out.onnx"))
+    np.testing.assert_array_equal(after.rows.weight[:6], before.rows.weight)
+    assert after.labels == (*OLD, "moose")
+
+
+def test_safetensors_rows_grow(folder, tiny_pack):
+    assert command(folder, tiny_pack, "m.safetensors", "--class-names", str(folder / "labels.txt")) == 0
+    tensors = load((folder / "out.safetensors").read_bytes())
+    assert tensors["fc.weight"].shape == (7, foreign.D)
+    np.testing.assert_array_equal(tensors["fc.weight"][:6], foreign.weights(6)[0])
+
+
+@pytest.mark.parametrize("ending", ["tflite", "onnx", "t2mh"])
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_our_own_artifacts_keep_their_manifest_and_self_test(ending, precision, folder, tiny_pack):
+    (folder / "task.txt").write_text("horse\nzebra\ncat\ndog\n")
+    model = folder / f"own.{ending}"
+    target = "head" if ending == "t2mh" else ending
+    kind = ["--target", target, "--precision", precision, "--pack", str(tiny_pack), "--min-agreement", "0"]
+    assert run(["compile", str(folder / "task.txt"), "-o", str(model), *kind]) == 0
+    report = inject(model, folder / "new.txt", folder / f"more.{ending}", pack=tiny_pack)
+    assert (report.rows_before, report.rows_after) == (4, 5)
+    if ending != "t2mh":
+        with Classifier.load(folder / f"more.{ending}") as classifier:
+            assert classifier.manifest.labels == ("horse", "zebra", "cat", "dog", "moose")
+            assert classifier.self_test() < 0.1
+
+
+def test_a_descriptions_file_may_give_the_old_classes_texts(folder, tiny_pack):
+    (folder / "old.json").write_text(json.dumps({name: f"a {name} with fur" for name in OLD}))
+    assert command(folder, tiny_pack, "bare.tflite", "--class-names", str(folder / "old.json")) == 0
+
+
+def test_json_has_the_report(folder, tiny_pack, capsys):
+    assert command(folder, tiny_pack, "m.tflite", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["command"] == "inject"
+    assert facts["new"] == ["moose"]
+    assert facts["logit_error"] == 0
+    assert facts["confusions"][0][0] == "moose"
+
+
+def write(folder: Path, name: str, content: bytes | str) -> None:
+    (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@pytest.mark.parametrize(
+    "model, change, said",
+    [
+        ("m.tflite", {"new.txt": "zebra: with stripes\nmoose\n"}, "'zebra' is there already (row 1"),
+        ("m.tflite", {"new.txt": "Fowl\n"}, "'Fowl' is there already (row 4, 'bird, fowl')"),
+        ("m.tflite", {"new.txt": "# nothing"}, "write at least one class"),
+        ("bare.tflite", {}, "carries no class names; give them with --class-names"),
+        (
+            "bare.tflite",
+            {"labels.txt": "a\nb\nc\nd\ne\n"},
+            "5 class names, the model's last layer 6 rows; if",
+        ),
+        ("m.safetensors", {"labels.txt": "a\nb\n"}, "0 matrices of 2 rows"),
+        ("bare.tflite", {"labels.txt": "a\n\nb\n"}, "line 2: found no name"),
+        ("m.tflite", {"m.tflite": foreign.tflite(labels=OLD)[:600]}, "damaged"),
+        ("m.tflite", {"m.tflite": foreign.tflite(layer="CONV_2D", side=3)}, "expected 1x1 on a 1x1 map"),
+        ("m.onnx", {"m.onnx": foreign.onnx(last="Relu")}, "last layer is Relu"),
+        ("m.onnx", {"m.onnx": foreign.onnx()[:50]}, "damaged"),
+        ("m.safetensors", {"m.safetensors": b"\xff" * 40}, "no .tflite, .onnx or safetensors"),
+        ("m.safetensors", {"m.safetensors": save({"w": np.ones(3, np.float32)})}, "0 matrices"),
+        ("m.onnx", {"m.onnx": "text"}, "no .tflite, .onnx or safetensors"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_input_is_one_line_exit_code_2_and_nothing_written(model, change, said, folder, tiny_pack, capsys):
+    for name, content in change.items():
+        write(folder, name, content)
+    names = ["--class-names", str(folder / "labels.txt")] if "labels.txt" in change or "safetensors" in model else []
+    before = sorted(path.name for path in folder.iterdir())
+    assert command(folder, tiny_pack, model, *names) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert len([line for line in err.splitlines() if not line.startswith(("warning: ", "INFO: "))]) == 1
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_an_existing_file_is_kept(folder, tiny_pack):
+    write(folder, "out.tflite", b"mine")
+    assert command(folder, tiny_pack, "m.tflite") == 2
+    assert (folder / "out.tflite").read_bytes() == b"mine"
+    with pytest.raises(InputError, match="exists"):
+        inject(folder / "m.tflite", folder / "new.txt", folder / "out.tflite", pack=tiny_pack)
