@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("litert_torch")
 pytest.importorskip("ai_edge_quantizer")
 
-from t2m_bench.converters import measure  # noqa: E402
+from t2m_bench.converters import measure
 
 TASK = Path(__file__).resolve().parents[2] / "examples" / "grocery.txt"
 
