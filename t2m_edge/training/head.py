@@ -188,7 +188,8 @@ def train_head(
     for step in range(recipe.steps):
         chosen = int(rng.choice(len(samplers), p=weights))
         sampler = samplers[chosen]
-        ways = int(rng.integers(recipe.ways[0], min(recipe.ways[1], len(sampler.rows)) + 1))
+        most = min(recipe.ways[1], len(sampler.rows))
+        ways = int(rng.integers(min(recipe.ways[0], most), most + 1))
         count = recipe.tasks
         if rng.random() < recipe.pairs_of_negatives:
             ways, count = 2, recipe.tasks * 4
