@@ -190,7 +190,28 @@ typedef struct t2m_frame {
  */
 T2M_API t2m_status t2m_prepare(t2m_model *model, const t2m_frame *frame);
 
-/* The kernels in use: "reference", "avx2", "neon", "neon-dotprod" or "wasm-simd". All give the same bits. */
+/* Something else that runs a whole model, such as LiteRT with a GPU delegate: engines/t2m_engines.h makes some.
+ *
+ * image: the model's input, size = height x width x 3 bytes. scores: `count` floats to write, one for each label. context: as
+ * in the struct. Returns T2M_OK or T2M_ERROR_ENGINE. Called by t2m_run, in its thread.
+ */
+typedef struct t2m_engine {
+  const char *name; /* what t2m_kernels gives */
+  t2m_status (*run)(void *context, const uint8_t *image, size_t size, float *scores, uint32_t count);
+  void *context;
+} t2m_engine;
+
+/* t2m_arena_size and t2m_open for a model that an engine runs: any precision, .tflite or .onnx, of which the core reads
+ * the manifest only. Preparation, labels and answers are the same; there are no features, and heads cannot be swapped
+ * (T2M_ERROR_UNSUPPORTED). The engine's context must outlive the model. data: need not be aligned.
+ */
+T2M_API t2m_status t2m_engine_arena_size(const void *data, size_t size, const t2m_room *room, size_t *bytes);
+T2M_API t2m_status t2m_open_engine(t2m_model **model, const t2m_engine *engine, const void *data, size_t size,
+                                   const t2m_room *room, void *arena, size_t arena_size);
+
+/* The kernels in use: "reference", "avx2", "neon", "neon-dotprod" or "wasm-simd". All give the same bits.
+ * Where an engine runs the model: its name.
+ */
 T2M_API const char *t2m_kernels(const t2m_model *model);
 
 /* Chooses kernels by name; NULL: the best that this build and this processor have (as t2m_open does).
