@@ -87,4 +87,3 @@ def test_what_is_no_engine_is_refused_in_one_line(program, picture, tmp_path):
         assert code == 2
         assert any(part in errors for part in expected.split("|")), errors
         assert errors.count("\n") == 1, errors
-

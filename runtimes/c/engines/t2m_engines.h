@@ -28,6 +28,14 @@ typedef struct t2m_engine_options {
   int accelerators; /* LiteRT: 1 CPU, 2 GPU, 4 NPU, or a sum of them; 0: CPU */
 } t2m_engine_options;
 
+/* t2m_arena_size and t2m_open for a model that an engine runs: any precision, .tflite or .onnx, of which the core reads
+ * the manifest only. Preparation, labels and answers are the same; there are no features, and heads cannot be swapped
+ * (T2M_ERROR_UNSUPPORTED). The engine's context must outlive the model. data: need not be aligned.
+ */
+T2M_API t2m_status t2m_engine_arena_size(const void *data, size_t size, const t2m_room *room, size_t *bytes);
+T2M_API t2m_status t2m_open_engine(t2m_model **model, const t2m_engine *engine, const void *data, size_t size,
+                                   const t2m_room *room, void *arena, size_t arena_size);
+
 /* LiteRT 2.2 or a later 2.x: libLiteRt.so of the package ai-edge-litert.
  *
  * library: its path, or a name for dlopen. model: path of the .tflite. options: NULL for the defaults. message: room for

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "t2m.h"
+#include "t2m_engines.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
 from t2m_exporters.graph import Add, Conv, Dense, DepthwiseConv, Graph, L2Normalize, Mean
 from t2m_exporters.quantize import quantize_graph, quantize_head
 from t2m_exporters.tflite import append_head_tflite, write_backbone_tflite

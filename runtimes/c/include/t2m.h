@@ -201,14 +201,6 @@ typedef struct t2m_engine {
   void *context;
 } t2m_engine;
 
-/* t2m_arena_size and t2m_open for a model that an engine runs: any precision, .tflite or .onnx, of which the core reads
- * the manifest only. Preparation, labels and answers are the same; there are no features, and heads cannot be swapped
- * (T2M_ERROR_UNSUPPORTED). The engine's context must outlive the model. data: need not be aligned.
- */
-T2M_API t2m_status t2m_engine_arena_size(const void *data, size_t size, const t2m_room *room, size_t *bytes);
-T2M_API t2m_status t2m_open_engine(t2m_model **model, const t2m_engine *engine, const void *data, size_t size,
-                                   const t2m_room *room, void *arena, size_t arena_size);
-
 /* The kernels in use: "reference", "avx2", "neon", "neon-dotprod" or "wasm-simd". All give the same bits.
  * Where an engine runs the model: its name.
  */

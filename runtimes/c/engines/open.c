@@ -1,6 +1,7 @@
 /* A model that something else runs: its manifest, frames, labels and scores are ours, its graph is not read. */
-#include "arena.h"
-#include "manifest.h"
+#include "../src/arena.h"
+#include "../src/manifest.h"
+#include "t2m_engines.h"
 
 /* A number of Protocol Buffers: seven bits a byte, the lowest first. Moves `at`; false past the end. */
 static bool read_varint(t2m_bytes file, uint32_t *at, uint64_t *value) {
