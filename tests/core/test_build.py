@@ -16,8 +16,9 @@ from t2m_runtime.core import CoreModel
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror"]
 FREESTANDING = ["-ffreestanding", "-DT2M_OWN_MEMORY"]
 CORTEX_M = {
-    "cortex-m4": ("mps2-an386", ["-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"]),
-    "cortex-m7": ("mps2-an500", ["-mfloat-abi=hard", "-mfpu=fpv5-d16"]),
+    "cortex-m4": ("mps2-an386", "mps2.ld", ["-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"]),
+    "cortex-m7": ("mps2-an500", "mps2.ld", ["-mfloat-abi=hard", "-mfpu=fpv5-d16"]),
+    "cortex-m55": ("mps3-an547", "mps3.ld", ["-mfloat-abi=hard"]),
 }
 LINUX = {
     "aarch64": ("aarch64-linux-gnu-gcc", "qemu-aarch64", ["cortex-a53", "cortex-a72", "cortex-a76"]),
@@ -86,7 +87,7 @@ def test_no_libc_function_is_called_and_no_memory_is_global(amalgamation, name):
 
 def test_code_for_a_cortex_m4_is_under_24_kb(amalgamation):
     need("arm-none-eabi-gcc", "arm-none-eabi-size")
-    target, flags = amalgamation / "m4.o", ["-mcpu=cortex-m4", "-mthumb", *CORTEX_M["cortex-m4"][1]]
+    target, flags = amalgamation / "m4.o", ["-mcpu=cortex-m4", "-mthumb", *CORTEX_M["cortex-m4"][2]]
     run("arm-none-eabi-gcc", "-std=c99", "-Os", *flags, *FREESTANDING, "-c", amalgamation / "t2m.c", "-o", target)
     assert int(run("arm-none-eabi-size", target).splitlines()[1].split()[0]) <= 24 * 1024
 
@@ -94,7 +95,8 @@ def test_code_for_a_cortex_m4_is_under_24_kb(amalgamation):
 def test_code_for_aarch64_with_all_kernels_is_under_48_kb(amalgamation):
     need("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-size")
     target = amalgamation / "a64.o"
-    run("aarch64-linux-gnu-gcc", "-std=c99", "-O2", *FREESTANDING, "-c", amalgamation / "t2m.c", "-o", target)
+    flags = ["-std=c99", "-O2", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables", *FREESTANDING]
+    run("aarch64-linux-gnu-gcc", *flags, "-c", amalgamation / "t2m.c", "-o", target)
     assert int(run("aarch64-linux-gnu-size", target).splitlines()[1].split()[0]) <= 48 * 1024
 
 
@@ -116,13 +118,13 @@ def test_other_processors_give_the_same_scores(tools, files, best, tmp_path, mac
 @pytest.mark.parametrize("processor", list(CORTEX_M))
 def test_a_bare_cortex_m_gives_the_same_scores(tools, files, best, compiled, tmp_path, processor):
     need("arm-none-eabi-gcc", "qemu-system-arm")
-    machine, flags = CORTEX_M[processor]
+    machine, layout, flags = CORTEX_M[processor]
     folder = tools.CORE / "examples" / "cortex-m"
     program = tools.build(
         tmp_path / "classify.elf",
         *(f"-mcpu={processor}", "-mthumb", *flags, "-Os", "-nostdlib", *FREESTANDING),
         *(f'-DMODEL="{files / "model.tflite"}"', f'-DPICTURE="{files / "picture.rgb"}"', "-DSIDE=96"),
-        *("-T", str(folder / "mps2.ld"), str(folder / "main.c"), "-lgcc"),
+        *("-T", str(folder / layout), str(folder / "main.c"), "-lgcc"),
         command=["arm-none-eabi-gcc"],
     )
     lines = run(

@@ -190,7 +190,20 @@ typedef struct t2m_frame {
  */
 T2M_API t2m_status t2m_prepare(t2m_model *model, const t2m_frame *frame);
 
-/* The kernels in use: "reference", "avx2", "neon", "neon-dotprod" or "wasm-simd". All give the same bits. */
+/* Something else that runs a whole model, such as LiteRT with a GPU delegate: engines/t2m_engines.h makes some.
+ *
+ * image: the model's input, size = height x width x 3 bytes. scores: `count` floats to write, one for each label. context: as
+ * in the struct. Returns T2M_OK or T2M_ERROR_ENGINE. Called by t2m_run, in its thread.
+ */
+typedef struct t2m_engine {
+  const char *name; /* what t2m_kernels gives */
+  t2m_status (*run)(void *context, const uint8_t *image, size_t size, float *scores, uint32_t count);
+  void *context;
+} t2m_engine;
+
+/* The kernels in use: "reference", "avx2", "neon", "neon-dotprod" or "wasm-simd". All give the same bits.
+ * Where an engine runs the model: its name.
+ */
 T2M_API const char *t2m_kernels(const t2m_model *model);
 
 /* Chooses kernels by name; NULL: the best that this build and this processor have (as t2m_open does).

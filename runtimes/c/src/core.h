@@ -191,7 +191,8 @@ struct t2m_model {
   t2m_bytes file;
   uint8_t *arena;
   const t2m_kernel *kernel;
-  t2m_facts facts; /* of the model file */
+  t2m_engine engine; /* run NULL: the core runs the model */
+  t2m_facts facts;   /* of the model file */
   t2m_head head;
   t2m_layout layout;
   uint32_t is_int8;

@@ -120,10 +120,12 @@ t2m_status t2m_open(t2m_model **model, const void *data, size_t size, const t2m_
   if (!status) status = model_facts(&graph, &facts);
   if (!status) status = own_head(&graph, &facts, &head);
   if (status) return status;
+  const t2m_engine no_engine = {NULL, NULL, NULL};
   t2m_model *opened = (t2m_model *)arena;
   opened->file = graph.reader.file;
   opened->arena = (uint8_t *)arena;
   opened->kernel = t2m_find_kernel(NULL);
+  opened->engine = no_engine;
   opened->facts = facts;
   opened->head = head;
   opened->layout = layout;
@@ -141,6 +143,7 @@ static const t2m_operator *last_operator(const t2m_model *model) {
 
 t2m_status t2m_swap_head(t2m_model *model, const void *data, size_t size) {
   if (!model) return T2M_ERROR_ARGUMENT;
+  if (model->engine.run) return T2M_ERROR_UNSUPPORTED;
   if (!data) {
     t2m_graph graph;
     t2m_head own;
@@ -190,10 +193,12 @@ const float *t2m_scores(const t2m_model *model) {
 const void *t2m_features(const t2m_model *model, uint32_t *count, bool *is_int8) {
   if (count) *count = model->layout.feature_count;
   if (is_int8) *is_int8 = model->is_int8;
-  return model->ran ? model->arena + model->layout.features : NULL;
+  return model->ran && !model->engine.run ? model->arena + model->layout.features : NULL;
 }
 
-const char *t2m_kernels(const t2m_model *model) { return model->kernel->name; }
+const char *t2m_kernels(const t2m_model *model) {
+  return model->engine.run ? model->engine.name : model->kernel->name;
+}
 
 t2m_status t2m_set_kernels(t2m_model *model, const char *name) {
   const t2m_kernel *kernel = model ? t2m_find_kernel(name) : NULL;
@@ -255,7 +260,7 @@ static void run_operator(t2m_model *model, const t2m_operator *op) {
 }
 
 /* Features -> scores. */
-static t2m_status run_head(t2m_model *model) {
+static void run_head(t2m_model *model) {
   const t2m_head *head = &model->head;
   const t2m_layout *layout = &model->layout;
   uint8_t *arena = model->arena, *scratch = arena + layout->scratch;
@@ -277,7 +282,10 @@ static t2m_status run_head(t2m_model *model) {
   }
   uint32_t labels = t2m_label_count(model);
   if (head->facts.softmax) t2m_softmax(scores, labels);
-  for (uint32_t i = 0; i < labels; i++)
+}
+
+static t2m_status check_scores(const float *scores, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++)
     if (!t2m_is_finite(scores[i])) return T2M_ERROR_NOT_FINITE;
   return T2M_OK;
 }
@@ -287,7 +295,16 @@ t2m_status t2m_run(t2m_model *model) {
   model->ran = 0;
   const t2m_operator *operators = t2m_operators(model);
   for (uint32_t i = 0; i < model->layout.operator_count; i++) run_operator(model, &operators[i]);
-  t2m_status status = model->head.layer_count ? run_head(model) : T2M_OK;
+  float *scores = (float *)(void *)(model->arena + model->layout.scores);
+  uint32_t labels = t2m_label_count(model);
+  t2m_status status = T2M_OK;
+  if (model->engine.run) {
+    size_t size = (size_t)model->facts.height * model->facts.width * 3u;
+    status = model->engine.run(model->engine.context, t2m_input(model), size, scores, labels);
+  } else if (model->head.layer_count) {
+    run_head(model);
+  }
+  if (!status) status = check_scores(scores, labels);
   if (!status) model->ran = 1;
   return status;
 }

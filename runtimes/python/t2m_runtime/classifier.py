@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Iterable, Union
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, Union
 
 import numpy as np
 
-from t2m_runtime.artifact import Source, kind_of, manifest_of, name_of, read_bytes
+from t2m_runtime.artifact import Source, kind_of, load_head, manifest_of, name_of, read_bytes
 from t2m_runtime.engines import load_engine
 from t2m_runtime.errors import InputError, WorkError
+from t2m_runtime.frames import Frame, frame_to_rgb
 from t2m_runtime.manifest import Manifest, SelfTest
 from t2m_runtime.preparation import open_image, prepare
 
 if TYPE_CHECKING:
     from PIL import Image
 
-Photo = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, "Image.Image", np.ndarray]
+Photo = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, "Image.Image", np.ndarray, Frame]
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,9 @@ class Result:
 class Classifier:
     """A full model (.tflite or .onnx) that t2m-edge compiled, on an engine.
 
-    Make it with ``Classifier.load``. It may be used from several threads (LiteRT runs one image at a time). It
-    works in a ``with`` statement.
+    Make it with ``Classifier.load``. All methods may be called from several threads: LiteRT and the C core take one
+    image at a time, ONNX Runtime as many as there are; ``swap_head`` waits for the image in work, and every answer is
+    that of one head. It works in a ``with`` statement.
 
     Attributes:
         manifest: what the artifact says about itself.
@@ -64,6 +68,8 @@ class Classifier:
             )
         self.manifest = manifest
         self.engine = engine
+        # An answer needs scores and labels of the same head. Engines whose heads cannot be swapped need no lock.
+        self._one_head = threading.Lock() if hasattr(engine, "swap_head") else contextlib.nullcontext()
 
     @classmethod
     def load(
@@ -105,7 +111,8 @@ class Classifier:
         """Names what is in a photo.
 
         Args:
-            image: path of an image file, its bytes, a Pillow image, or uint8 (H, W, 3) RGB of any size, upright.
+            image: path of an image file, its bytes, a Pillow image, uint8 (H, W, 3) RGB of any size, upright, or a
+                camera ``Frame`` (frames.py).
             top_k: how many classes to list, 1 or more; None lists all.
 
         Raises:
@@ -114,12 +121,23 @@ class Classifier:
         """
         if top_k is not None and (not isinstance(top_k, (int, np.integer)) or isinstance(top_k, bool) or top_k < 1):
             raise InputError(f"top_k is {top_k!r}; give a whole number from 1, or None for all classes")
+        with self._one_head:
+            return self._answer(self.scores(self._prepared(image)), top_k)
+
+    def _prepared(self, image: Photo) -> np.ndarray:
+        spec = self.manifest.input
+        if isinstance(image, Frame):
+            # The core prepares frames in C; both give the same bytes.
+            if hasattr(self.engine, "prepare"):
+                return self.engine.prepare(image)
+            return prepare(frame_to_rgb(image), spec.height, spec.width, spec.crop)
         from PIL import Image
 
         if not isinstance(image, (Image.Image, np.ndarray)):
             image = open_image(image)
-        spec = self.manifest.input
-        scores = self.scores(prepare(image, spec.height, spec.width, spec.crop))
+        return prepare(image, spec.height, spec.width, spec.crop)
+
+    def _answer(self, scores: np.ndarray, top_k: int | None) -> Result:
         order = np.argsort(-scores, kind="stable")
         limits = self.manifest.thresholds
         present: tuple[str, ...] = ()
@@ -140,6 +158,34 @@ class Classifier:
     def classify_many(self, images: Iterable[Photo], top_k: int | None = None) -> list[Result]:
         """classify for each image, one after the other; the first bad image raises."""
         return [self.classify(image, top_k) for image in images]
+
+    def stream(self, images: Iterable[Photo], top_k: int | None = None) -> Iterator[Result]:
+        """classify for each image as it comes, such as the frames of a camera; the first bad image raises.
+
+        Heads may be swapped meanwhile: each result is that of the head in use when its image came.
+        """
+        for image in images:
+            yield self.classify(image, top_k)
+
+    def swap_head(self, head: Source) -> None:
+        """Puts a head file's classes in place of the current ones; on the C core only, in microseconds.
+
+        On other engines take ``Backbone.with_head``.
+
+        Args:
+            head: path of a .t2mh file, or its bytes.
+
+        Raises:
+            InputError: no such file, broken, made for another backbone, or another engine; the current head stays.
+        """
+        if not hasattr(self.engine, "swap_head"):
+            raise InputError(f"{self.engine.name} cannot swap heads; take engine='core' or Backbone.with_head")
+        data = read_bytes(head)
+        loaded, manifest = load_head(data)
+        hidden = len(loaded.layers[0].bias) if len(loaded.layers) == 2 else 0
+        with self._one_head:
+            self.engine.swap_head(data, len(loaded.labels), hidden)
+            self.manifest = replace(manifest, input=self.manifest.input)
 
     def scores(self, image: np.ndarray) -> np.ndarray:
         """The model's output for an image that is already prepared.

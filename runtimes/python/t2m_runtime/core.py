@@ -334,8 +334,35 @@ class CoreEngine:
     name, version = "core", VERSION
 
     def __init__(self, model: bytes) -> None:
+        self._bytes, self._room = model, Room()
         self.model = CoreModel(model)
         self.height, self.width, self.n_outputs = self.model.height, self.model.width, len(self.model.labels)
+
+    def swap_head(self, head: bytes, labels: int, hidden: int) -> None:
+        """Puts a .t2mh file's head in place of the current one: microseconds; the first time that a head is larger than
+        all before, the model is opened again with room for it.
+
+        Args:
+            labels, hidden: of the head; hidden is the width of its hidden layer, 0 for none.
+
+        Raises:
+            CoreError: broken, or made for another backbone or precision; the current head stays.
+        """
+        try:
+            self.model.swap_head(head)
+        except CoreError as error:
+            if error.status != "T2M_ERROR_HEAD_TOO_LARGE":
+                raise
+            room = Room(max(labels, self._room.labels), max(hidden, self._room.hidden))
+            larger = CoreModel(self._bytes, room)
+            larger.swap_head(head)
+            self.model.close()
+            self.model, self._room = larger, room
+        self.n_outputs = labels
+
+    def prepare(self, frame: Frame) -> np.ndarray:
+        """A frame as the model's input, uint8 (height, width, 3)."""
+        return self.model.prepare(frame)
 
     def run(self, image: np.ndarray) -> np.ndarray:
         """uint8 (1, height, width, 3) -> float32 (n_outputs,).
