@@ -16,8 +16,6 @@ from t2m_edge.compiler.artifacts import head_test, output_spec, with_self_test, 
 from t2m_edge.compiler.cells import ENDINGS, OUTPUT_TYPES, PRECISIONS, SCORES, TARGETS, not_int8, why_not
 from t2m_edge.compiler.known_words import check_words
 from t2m_edge.compiler.made_with import made_with
-from t2m_edge.compiler.multi_label import with_levels
-from t2m_edge.compiler.rejecting import with_none
 from t2m_edge.compiler.report import CompileReport, ModelParity
 from t2m_edge.compiler.running import running
 from t2m_edge.compiler.saving import check_output, written_aside
@@ -113,8 +111,12 @@ def compile(
         riskiest = riskiest_pairs(head)
         rejection = None
         if multi_label:
+            from t2m_edge.compiler.multi_label import with_levels
+
             head = with_levels(head, loaded.bank.real)
         if reject is not None:
+            from t2m_edge.compiler.rejecting import with_none
+
             head, rejection = with_none(head, reject, loaded)
     with _stage(stages, "quantise"):
         written = _quantise(loaded, head, precision)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from t2m_edge.compiler.rejecting import Rejection
 from t2m_edge.compiler.trust import ExpectedAccuracy, RiskyPair
 from t2m_exporters.parity import Parity
+
+if TYPE_CHECKING:
+    from t2m_edge.compiler.rejecting import Rejection
 
 SCHEMA = 1
 

@@ -13,14 +13,15 @@ import numpy as np
 from t2m_runtime.artifact import Source, kind_of, load_head, manifest_of, name_of, read_bytes
 from t2m_runtime.engines import load_engine
 from t2m_runtime.errors import InputError, WorkError
-from t2m_runtime.frames import Frame, frame_to_rgb
 from t2m_runtime.manifest import Manifest, SelfTest
 from t2m_runtime.preparation import open_image, prepare
 
 if TYPE_CHECKING:
     from PIL import Image
 
-Photo = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, "Image.Image", np.ndarray, Frame]
+    from t2m_runtime.frames import Frame
+
+Photo = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, "Image.Image", np.ndarray, "Frame"]
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,8 @@ class Classifier:
             return self._answer(self.scores(self._prepared(image)), top_k)
 
     def _prepared(self, image: Photo) -> np.ndarray:
+        from t2m_runtime.frames import Frame, frame_to_rgb
+
         spec = self.manifest.input
         if isinstance(image, Frame):
             # The core prepares frames in C; both give the same bytes.
