@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from t2m_edge.cli.photos import is_photo_name, photos_below
+from t2m_edge.task.description import plain_name
 from t2m_runtime.errors import InputError
 
 MAX_PHOTO_BYTES = 256 * 2**20
@@ -156,10 +157,10 @@ def match_folders(folders: Sequence[str], labels: Sequence[str]) -> dict[str, in
     exact = {label: index for index, label in enumerate(labels)}
     loose: dict[str, list[int]] = {}
     for index, label in enumerate(labels):
-        loose.setdefault(_loose(label), []).append(index)
+        loose.setdefault(plain_name(label), []).append(index)
     matched: dict[str, int] = {}
     for folder in folders:
-        candidates = loose.get(_loose(folder), [])
+        candidates = loose.get(plain_name(folder), [])
         index = exact.get(folder, candidates[0] if len(candidates) == 1 else None)
         if index is None:
             continue
@@ -168,7 +169,3 @@ def match_folders(folders: Sequence[str], labels: Sequence[str]) -> dict[str, in
             raise InputError(f"the folders {other!r} and {folder!r} are both the class {labels[index]!r}; merge them")
         matched[folder] = index
     return matched
-
-
-def _loose(name: str) -> str:
-    return " ".join(name.casefold().translate(str.maketrans("_-+", "   ")).split())

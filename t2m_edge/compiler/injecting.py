@@ -16,6 +16,7 @@ from t2m_edge.compiler.text_to_rows import MIN_CLASSES, Directions, calibrated_r
 from t2m_edge.hypernetworks.class_vectors import class_vectors, unit
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.task import Task, read_task
+from t2m_edge.task.description import plain_name
 from t2m_edge.task.reading import FORMATS
 from t2m_edge.task.source import decode
 from t2m_edge.task.source import read_bytes as read_text_bytes
@@ -364,17 +365,13 @@ def _write_own(own: Artifact, rows: Rows, task: Task, output: Path, overwrite: b
 
 def _check_new(task: Task, names: Sequence[str]) -> None:
     """Raises InputError where a class of the task has the name, or a synonym, of a row."""
-    taken = {_plain(part): name for name in names for part in [name, *name.split(", ")]}
+    taken = {plain_name(part): name for name in names for part in [name, *name.split(", ")]}
     for description in task.classes:
-        if (there := taken.get(_plain(description.name))) is not None:
+        if (there := taken.get(plain_name(description.name))) is not None:
             raise InputError(
                 f"the class {description.name!r} is there already (row {list(names).index(there)}, {there!r}); "
                 "leave it out or give it another name"
             )
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def _vectors(pack: Pack, names: Sequence[str], texts: Sequence[Sequence[str]]) -> np.ndarray:

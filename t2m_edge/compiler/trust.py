@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from t2m_edge.packs.calibration import Calibration
+from t2m_edge.task.description import plain_name
 from t2m_runtime import Head
 
 PAIRS = 3
@@ -63,11 +64,6 @@ def expected_accuracy(head: Head, calibration: Calibration, known: Iterable[str]
     names = {plain_name(name) for name in known}
     trained_on = sum(plain_name(label) in names for label in head.labels)
     return ExpectedAccuracy(*calibration.accuracy.expected(len(head.labels), mean_likeness(head)), trained_on)
-
-
-def plain_name(name: str) -> str:
-    """ "Red-Bell_Pepper" -> "red bell pepper"."""
-    return " ".join(name.replace("_", " ").replace("-", " ").casefold().split())
 
 
 def riskiest_pairs(head: Head, count: int = PAIRS) -> tuple[RiskyPair, ...]:

@@ -12,6 +12,13 @@ MAX_TEXTS_PER_CLASS = 1000
 RESERVED = ("not", "threshold")
 """Keys of an item; no class may be called so, because `not: stripes` on a line of its own is a slip."""
 
+_SPACES = str.maketrans("_-+", "   ")
+
+
+def plain_name(name: str) -> str:
+    """What two spellings of a class's name share: "Red-Bell_Pepper" and "red bell pepper" are "red bell pepper"."""
+    return " ".join(name.casefold().translate(_SPACES).split())
+
 
 @dataclass(frozen=True)
 class ClassDescription:

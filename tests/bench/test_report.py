@@ -108,7 +108,9 @@ def test_names_cannot_write_html() -> None:
 
 @pytest.mark.parametrize("changes", [{"blocks": [1.2]}, {"quantiles": [0.5] * 101}, {"memory": None}, {"profile": []}])
 def test_poor_results_still_give_a_page(changes: dict) -> None:
-    Reader(page([result(**changes)]))
+    found = page([result(**changes)])
+    Reader(found)
+    assert "model.tflite" in found and found.rstrip().endswith("</html>")
 
 
 def test_numbers_have_three_digits() -> None:

@@ -103,7 +103,8 @@ def run(
     if sum((markdown, csv, json)) > 1:
         raise InputError("give one of --json, --csv and --markdown")
     if bool(models) == bool(suite):
-        raise InputError(f"give models, or --suite {'|'.join(names())}|FILE.yaml")
+        both = ", not both" if models else ""
+        raise InputError(f"give models, or --suite {'|'.join(names())}|FILE.yaml{both}")
     _check_report(report, overwrite)
     where, steps = open_device(device), Steps()
     if suite:
