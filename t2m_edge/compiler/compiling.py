@@ -16,6 +16,7 @@ from t2m_edge.compiler.artifacts import head_test, output_spec, with_self_test, 
 from t2m_edge.compiler.cells import ENDINGS, OUTPUT_TYPES, PRECISIONS, SCORES, TARGETS, not_int8, why_not
 from t2m_edge.compiler.known_words import check_words
 from t2m_edge.compiler.made_with import made_with
+from t2m_edge.compiler.negatives_alone import negatives_alone, with_lead
 from t2m_edge.compiler.report import CompileReport, ModelParity
 from t2m_edge.compiler.running import running
 from t2m_edge.compiler.saving import check_output, written_aside
@@ -106,6 +107,8 @@ def compile(
         classes = class_vectors(encoder.encode, loaded.centres, labels, texts, negatives, loaded.info.prompts)
     with _stage(stages, "hypernetwork"):
         head = loaded.head(labels, classes)
+        if not multi_label:
+            head = with_lead(head, negatives_alone(task), loaded.bank.real)
     with _stage(stages, "trust"):
         expected = None if multi_label else expected_accuracy(head, loaded.info.calibration, loaded.bank.classes)
         riskiest = riskiest_pairs(head)

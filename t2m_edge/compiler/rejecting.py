@@ -2,7 +2,8 @@
 
 Its row is zero and its bias a constant logit, so any reader's argmax rejects. The constant is set on the pack's feature
 bank: of images outside the task, the asked share still gets a class's name. Images of classes named like one of the
-task's are left out; of the others those count whose classes are most like the task's, as images that a user meets are.
+task's are left out. Of the others those count that a user may meet: where the task's classes are alike (groceries), so
+are the things beside them; where they are all kinds of things, so is the rest.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from t2m_edge.packs import Pack
 from t2m_runtime import Head, InputError, Layer
 from t2m_runtime.manifest import NONE_LABEL
 
-SAME = 0.6
-"""Cosine of two names' embeddings from which a class of the bank counts as one of the task's."""
-NEAREST = 1 / 3
-"""Share of the other classes of the bank, the most similar to the task's, on whose images the threshold is set."""
-FEWEST = 100
+SAME = 0.8
+"""Cosine of two names' embeddings from which a class of the bank counts as one of the task's (sofa and couch: 0.90)."""
+AS_LIKE = 0.3
+"""A class of the bank counts where it is this many times as like one of the task's as these are to each other."""
+FEWEST_CLASSES = 12
+FEWEST_IMAGES = 100
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,10 @@ def with_none(head: Head, rate: float, pack: Pack) -> tuple[Head, Rejection]:
         raise InputError(f"a class is called {NONE_LABEL!r}, the name that --reject adds; rename it")
     outside = outside_classes(head.labels, pack)
     chosen = np.isin(pack.bank.labels, outside)
-    if chosen.sum() < FEWEST:
+    if chosen.sum() < FEWEST_IMAGES:
         raise InputError(
             f"{pack.path}: only {chosen.sum()} images of the pack's bank are outside this task, too few to set "
-            f"--reject on (it takes {FEWEST}); leave --reject out"
+            f"--reject on (it takes {FEWEST_IMAGES}); leave --reject out"
         )
     logits = head.logits(pack.bank.real[chosen])
     logit = float(np.quantile(logits.max(1), 1 - rate))
@@ -62,11 +64,13 @@ def with_none(head: Head, rate: float, pack: Pack) -> tuple[Head, Rejection]:
 
 
 def outside_classes(labels: tuple[str, ...], pack: Pack) -> np.ndarray:
-    """Numbers of the bank's classes that are outside a task, the most similar part of them: int64 (n,)."""
+    """Numbers of the bank's classes that a threshold for these classes is set on, by their names: int64 (n,)."""
     prompts = [name_prompt(name) for name in (*pack.bank.classes, *labels)]
     vectors = unit(pack.text_encoder.encode(prompts) - pack.centres.name)
-    held = len(pack.bank.classes)
-    similarity = (vectors[:held] @ vectors[held:].T).max(1)
-    other = np.flatnonzero(similarity < SAME)
-    order = other[np.argsort(-similarity[other], kind="stable")]
-    return np.sort(order[: int(np.ceil(NEAREST * len(order)))])
+    held, own = np.split(vectors, [len(pack.bank.classes)])
+    likeness = (held @ own.T).max(1)
+    among = own @ own.T - 2 * np.eye(len(own))
+    other = np.flatnonzero(likeness < SAME)
+    order = other[np.argsort(-likeness[other], kind="stable")]
+    count = int((likeness[order] >= AS_LIKE * among.max(1).mean()).sum())
+    return np.sort(order[: max(count, FEWEST_CLASSES)])

@@ -107,3 +107,10 @@ def test_a_class_of_that_name_is_refused(banked_pack, tmp_path) -> None:
     path.write_text(f"cat\n{NONE_LABEL}: a photo of a fish\n")
     with pytest.raises(InputError, match="rename it"):
         t2m_edge.compile(path, tmp_path / "m.tflite", pack=banked_pack, reject=0.05)
+
+
+def test_outside_a_task_of_like_things_are_like_things(banked_pack) -> None:
+    pack = load_pack("default")
+    fruit = {pack.bank.classes[i] for i in outside_classes(("mandarin", "satsuma", "orange", "lime"), pack)}
+    mixed = {pack.bank.classes[i] for i in outside_classes(("mandarin", "tractor", "wolf", "castle"), pack)}
+    assert len(fruit) < len(mixed) / 2 and "Lemon" in fruit and "Banana" in fruit and "rocket" not in fruit
