@@ -107,7 +107,7 @@ def frozen_subject(
 
     def rows(z: np.ndarray) -> np.ndarray:
         positive, negative = np.split(z, 2, axis=1)
-        return unit(map_(positive) - nothing - (map_(negative) - nothing) / 2)
+        return unit(map_(positive) - nothing - (map_(negative) - nothing) / 2).astype(np.float32)
 
     images = {c: problem.unseen.features[problem.unseen.labels == i] for i, c in enumerate(unseen)}
     return Subject(images, seen.features, encoder, seen.centres.text, rows)
