@@ -26,6 +26,9 @@ from t2m_runtime.head import Head, QuantizedHead, QuantizedLayer
 UNIT = Quantization(1 / 128, 0)
 """What TFLite's int8 L2_NORMALIZATION demands of its output."""
 
+SATURATION = 0.01
+"""How much of a softmax score may be lost, of any image of the bank, by raising low logits to the least int8 one."""
+
 _BIAS_LIMIT = 2**30 - 1
 
 
@@ -136,17 +139,20 @@ def quantize_head(
     feature_zero_point: int = 0,
     logits: tuple[float, float] = (0.0, 0.0),
     real: np.ndarray | None = None,
+    softmax: bool = False,
 ) -> QuantizedHead:
     """int8 form of a head, its activation ranges measured on the feature bank.
 
-    The logits cover every value seen on the bank: clipping would make the greatest ones equal, and those decide. The
-    hidden layer is chosen like an activation of the backbone.
+    The logits cover the greatest value seen on the bank: clipping would make the greatest ones equal, and those
+    decide. The hidden layer is chosen like an activation of the backbone.
 
     Args:
         features: int8 (n, d), as the int8 backbone emits them.
         feature_scale, feature_zero_point: of the backbone's features tensor.
         logits: an interval to cover as well, for a bank whose images show none of the head's classes.
         real: the features dequantised, float32 (n, d), where they are at hand.
+        softmax: whether a softmax follows. Then logits too low to matter to it share the least step
+            (``softmax_floor``), and the others get finer ones: fewer ties at the top. Else all are covered.
 
     Raises:
         InputError: features of another shape or dtype.
@@ -163,10 +169,41 @@ def quantize_head(
         x = x @ layer.weight.T + layer.bias
         if not last:
             x = np.maximum(x, np.float32(0))
-        result = from_interval(min(x.min(), logits[0]), max(x.max(), logits[1])) if last else _least_error(x)
+        if last:
+            low = softmax_floor(x) if softmax else x.min()
+            result = from_interval(min(low, logits[0]), max(x.max(), logits[1]))
+        else:
+            result = _least_error(x)
         layers.append(QuantizedLayer(found.weight, found.scale, found.bias, result.scale, result.zero_point))
         scale = result.scale
     return QuantizedHead(head.labels, source.scale, source.zero_point, tuple(layers))
+
+
+def softmax_floor(logits: np.ndarray) -> float:
+    """To which value lower logits may be raised, so that no image's softmax scores lose over SATURATION of themselves.
+
+    Raising the logits l of an image to L adds sum(max(exp(L) - exp(l), 0)) to the denominator of its softmax.
+
+    Args:
+        logits: float32 (n, k).
+
+    Returns:
+        The greatest such value up to the least of the images' best logits, found by bisection to 1/256 of that range.
+    """
+    best = logits.max(1)
+    low, high = float(logits.min()), float(best.min())
+    # Classes first: numpy reduces a long last axis many times faster than a short one.
+    powers = np.exp(np.ascontiguousarray(logits.T) - best)
+    allowed = np.float32(SATURATION) * powers.sum(0)
+    for _ in range(8):
+        middle = (low + high) / 2
+        over = np.maximum(np.exp(np.float32(middle) - best) - powers, 0).sum(0) > allowed
+        if over.any():
+            # Only images that are over can be the ones that hold the floor down.
+            high, best, powers, allowed = middle, best[over], powers[:, over], allowed[over]
+        else:
+            low = middle
+    return low
 
 
 def _least_error(x: np.ndarray) -> Quantization:

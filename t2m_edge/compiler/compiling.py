@@ -119,7 +119,7 @@ def compile(
 
             head, rejection = with_none(head, reject, loaded)
     with _stage(stages, "quantise"):
-        written = _quantise(loaded, head, precision)
+        written = _quantise(loaded, head, precision, scores)
     with _stage(stages, "write"):
         spec = output_spec(written, output_type, scores)
         manifest = _manifest(loaded, task, target, precision, written, spec, reject)
@@ -164,12 +164,12 @@ def compile(
     )
 
 
-def _quantise(pack: Pack, head: Head, precision: str) -> Head | QuantizedHead:
+def _quantise(pack: Pack, head: Head, precision: str, scores: str) -> Head | QuantizedHead:
     """The head as it is written."""
     if precision != "int8":
         return head
-    info, bank = pack.info, pack.bank
-    return quantize_head(head, bank.features, info.scale, info.zero_point, info.logits, bank.real)
+    info, bank, softmax = pack.info, pack.bank, scores == "softmax"
+    return quantize_head(head, bank.features, info.scale, info.zero_point, info.logits, bank.real, softmax)
 
 
 def _compare(pack: Pack, head: Head, written: Head | QuantizedHead, target: str, precision: str) -> Parity:

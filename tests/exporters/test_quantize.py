@@ -12,8 +12,9 @@ from hypothesis.extra import numpy as hnp
 
 from t2m_exporters.graph import INPUT, Conv, Dense, Graph, Mean, input_form, run
 from t2m_exporters.parity import head_parity
-from t2m_exporters.quantize import UNIT, quantize_graph, quantize_head, quantize_weights
+from t2m_exporters.quantize import UNIT, quantize_graph, quantize_head, quantize_weights, softmax_floor
 from t2m_runtime.errors import InputError
+from t2m_runtime.head import softmax
 
 rows = hnp.arrays(np.float32, (4, 6), elements=st.floats(-100, 100, width=32))
 biases = hnp.arrays(np.float32, (4,), elements=st.floats(-1e6, 1e6, width=32))
@@ -112,6 +113,25 @@ def test_int8_heads_agree_with_float_heads(make, bank, k, hidden):
     assert parity.cosine > (0.98 if k == 2 else 0.999)
     assert parity.max_abs < 4 * found.layers[-1].output_scale
     assert parity.top1_agreement >= (0.85 if k == 1000 else 0.95)
+
+
+@pytest.mark.parametrize("k", [2, 20, 1000])
+def test_low_logits_share_a_step_where_no_score_moves_by_over_a_hundredth(make, bank, k):
+    head = make.head(k, 32)
+    whole, finer = (quantize_head(head, bank, UNIT.scale, softmax=how) for how in (False, True))
+    assert finer.layers[0].output_scale < whole.layers[0].output_scale * (1.001 if k == 2 else 0.95)
+    real = UNIT.dequantize(bank)
+    logits, floor = head.logits(real), softmax_floor(head.logits(real))
+    exact, raised = softmax(logits), softmax(np.maximum(logits, floor))
+    kept = logits >= floor
+    assert kept.any(1).all() and (np.abs(raised - exact)[kept] <= 0.0101 * exact[kept]).all()
+    assert head_parity(head, finer, bank).top1_agreement >= head_parity(head, whole, bank).top1_agreement - 0.01
+
+
+def test_logits_of_thousands_of_units_are_no_trouble():
+    logits = np.array([[-5000, 0, 3000], [-4000, -3500, -3000]], np.float32)
+    assert -5000 <= softmax_floor(logits) < -3000
+    assert softmax_floor(np.zeros((3, 4), np.float32)) == 0
 
 
 def test_a_head_with_a_class_that_is_all_bias_is_quantised(make, bank):
