@@ -24,7 +24,7 @@ from t2m_edge.hypernetworks.class_vectors import class_vectors
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.task import Task, read_task
 from t2m_exporters.parity import Parity, compare, head_parity, worst_layer
-from t2m_exporters.quantize import quantize_head
+from t2m_exporters.quantize_head import quantize_head
 from t2m_exporters.weights import rounded_head
 from t2m_runtime import Classifier, Head, InputError, Manifest, QuantizedHead, WorkError
 from t2m_runtime.head import scores_of

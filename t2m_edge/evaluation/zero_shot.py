@@ -33,7 +33,7 @@ from t2m_edge.training.head import HeadRecipe, train_head
 from t2m_edge.training.packing import training_sets
 from t2m_edge.training.splits import class_split
 from t2m_edge.training.texts import ClassTexts, class_texts
-from t2m_exporters.quantize import quantize_head
+from t2m_exporters.quantize_head import quantize_head
 from t2m_runtime import Classifier, Head, Layer
 
 CONDITIONS = {"descriptions": "both", "name": "name"}
