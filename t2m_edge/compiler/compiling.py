@@ -16,6 +16,7 @@ from t2m_edge.compiler.artifacts import head_test, output_spec, with_self_test, 
 from t2m_edge.compiler.cells import ENDINGS, OUTPUT_TYPES, PRECISIONS, SCORES, TARGETS, not_int8, why_not
 from t2m_edge.compiler.known_words import check_words
 from t2m_edge.compiler.made_with import made_with
+from t2m_edge.compiler.one_thread import one_thread
 from t2m_edge.compiler.report import CompileReport, ModelParity
 from t2m_edge.compiler.running import running
 from t2m_edge.compiler.saving import check_output, written_aside
@@ -37,6 +38,7 @@ COARSE = 100
 """Number of classes from which softmax scores in steps of 1/256 are worth a warning."""
 
 
+@one_thread()
 def compile(
     task: Task | str | Path,
     output: str | Path | None = None,
@@ -106,10 +108,8 @@ def compile(
         classes = class_vectors(encoder.encode, loaded.centres, labels, texts, negatives, loaded.info.prompts)
     with _stage(stages, "hypernetwork"):
         head = loaded.head(labels, classes)
-    with _stage(stages, "trust"):
-        expected = None if multi_label else expected_accuracy(head, loaded.info.calibration, loaded.bank.classes)
-        riskiest = riskiest_pairs(head)
-        rejection = None
+    made, rejection = head, None
+    with _stage(stages, "quantise"):
         if multi_label:
             from t2m_edge.compiler.multi_label import with_levels
 
@@ -118,13 +118,12 @@ def compile(
             from t2m_edge.compiler.rejecting import with_none
 
             head, rejection = with_none(head, reject, loaded)
-    with _stage(stages, "quantise"):
         written = _quantise(loaded, head, precision, scores)
     with _stage(stages, "write"):
         spec = output_spec(written, output_type, scores)
         manifest = _manifest(loaded, task, target, precision, written, spec, reject)
         data = write_artifact(b"" if target == "head" else loaded.backbone(target, precision), written, manifest)
-    # LiteRT and ONNX Runtime work outside Python's lock: meanwhile heads are compared and the file is written aside.
+    # LiteRT and ONNX Runtime work outside Python's lock: meanwhile all that the file does not need is done.
     with ExitStack() as stack:
         check = partial(_run, data, loaded, head, manifest, full_parity)
         checked = stack.enter_context(running(check)) if target != "head" else lambda: None
@@ -138,6 +137,9 @@ def compile(
                     "use --precision fp32, describe near-identical classes more distinctly, or accept it with "
                     f"--min-agreement {np.floor(parity.top1_agreement * 100) / 100:g}"
                 )
+        with _stage(stages, "trust"):
+            expected = None if multi_label else expected_accuracy(made, loaded.info.calibration, loaded.bank.classes)
+            riskiest = riskiest_pairs(made)
         with _stage(stages, "save"):
             move = stack.enter_context(written_aside(path, data, overwrite))
         with _stage(stages, "check"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -61,9 +62,15 @@ def expected_accuracy(head: Head, calibration: Calibration, known: Iterable[str]
     """
     if calibration.accuracy is None:
         return None
-    names = {plain_name(name) for name in known}
+    names = _plain(tuple(known))
     trained_on = sum(plain_name(label) in names for label in head.labels)
     return ExpectedAccuracy(*calibration.accuracy.expected(len(head.labels), mean_likeness(head)), trained_on)
+
+
+@lru_cache(maxsize=4)
+def _plain(names: tuple[str, ...]) -> frozenset[str]:
+    """Plain names of the classes that a pack was trained on: hundreds, the same in every compile."""
+    return frozenset(map(plain_name, names))
 
 
 def riskiest_pairs(head: Head, count: int = PAIRS) -> tuple[RiskyPair, ...]:
