@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from t2m_exporters.graph import FEATURES, INPUT
+from t2m_exporters.tensor_names import FEATURES, INPUT
 from t2m_runtime.errors import InputError
 from t2m_runtime.head import Head, QuantizedHead
 

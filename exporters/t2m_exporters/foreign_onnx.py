@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from t2m_exporters.damage import damage
-from t2m_exporters.graph import FEATURES, INPUT, MAX_SIDE
+from t2m_exporters.graph import MAX_SIDE
 from t2m_exporters.ranges import from_interval
+from t2m_exporters.tensor_names import FEATURES, INPUT
 from t2m_runtime.errors import InputError
 from t2m_runtime.head import MAX_FEATURES
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from t2m_exporters.damage import damage
-from t2m_exporters.graph import FEATURES, HEAD, INPUT, MAX_SIDE, SCORES
+from t2m_exporters.graph import MAX_SIDE
+from t2m_exporters.tensor_names import FEATURES, HEAD, INPUT, SCORES
 from t2m_exporters.tflite_tables import OPERATORS
 from t2m_exporters.tflite_tree import read_tree, write_tree
 from t2m_runtime.errors import InputError

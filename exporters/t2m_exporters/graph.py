@@ -7,17 +7,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from t2m_exporters.tensor_names import FEATURES, HEAD, INPUT, SCORES
 from t2m_runtime.errors import InputError
-
-INPUT = "image"
-"""Name by which nodes read the input, normalised as ``(uint8 - mean) / std``."""
-FEATURES = "features"
-"""Name of the tensor that a written backbone gives out, whatever the graph calls it."""
-
-SCORES = "scores"
-"""Name of a classifier's output."""
-HEAD = "head/"
-"""What the names of a head's tensors begin with."""
 
 MAX_SIDE = 4096
 

@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 
 from t2m_exporters.damage import damage
-from t2m_exporters.graph import FEATURES, HEAD
+from t2m_exporters.tensor_names import FEATURES, HEAD
 from t2m_runtime import onnx_wire as wire
 from t2m_runtime.backbone_file import without_head
 from t2m_runtime.errors import InputError

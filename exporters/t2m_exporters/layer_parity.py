@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from t2m_exporters.graph import FEATURES, Graph, run
+from t2m_exporters.graph import Graph, run
 from t2m_exporters.parity import compare
+from t2m_exporters.tensor_names import FEATURES
 from t2m_runtime.errors import InputError
 
 

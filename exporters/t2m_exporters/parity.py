@@ -55,6 +55,9 @@ def compare(expected: np.ndarray, found: np.ndarray) -> Parity:
 def head_parity(head: Head, quantized: QuantizedHead, features: np.ndarray, real: np.ndarray | None = None) -> Parity:
     """Float head against int8 head on the same int8 features, so that only the head's own rounding shows.
 
+    Float logits under the least that the int8 head can give count as that one: quantize_head chose it so that softmax
+    scores hardly show it.
+
     Args:
         features: int8 (n, d) at the quantised head's input scale and zero point.
         real: the features dequantised, float32 (n, d), where they are at hand.
@@ -62,7 +65,9 @@ def head_parity(head: Head, quantized: QuantizedHead, features: np.ndarray, real
     if real is None:
         scale, zero = np.float32(quantized.input_scale), np.float32(quantized.input_zero_point)
         real = (features.astype(np.float32) - zero) * scale
-    return compare(head.logits(real), quantized.logits(features))
+    last = quantized.layers[-1]
+    least = np.float32(last.output_scale) * (-128 - last.output_zero_point)
+    return compare(np.maximum(head.logits(real), least), quantized.logits(features))
 
 
 def worst_layer(head: Head, written: Head | QuantizedHead, features: np.ndarray) -> str:

@@ -7,23 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from t2m_exporters.fit import SOFTMAX_INT8, check_fit
-from t2m_exporters.graph import (
-    FEATURES,
-    HEAD,
-    INPUT,
-    SCORES,
-    Add,
-    Conv,
-    Dense,
-    DepthwiseConv,
-    Graph,
-    L2Normalize,
-    Mean,
-    Node,
-    input_form,
-    inputs,
-    shapes,
-)
+from t2m_exporters.tensor_names import HEAD, INPUT, SCORES
 from t2m_exporters.tflite_metadata import (
     LABELS_NAME,
     MANIFEST_NAME,
@@ -32,19 +16,19 @@ from t2m_exporters.tflite_metadata import (
     model_metadata,
     with_files,
 )
-from t2m_exporters.tflite_tables import NONE, RELU, SAME, ModelWriter
+from t2m_exporters.tflite_tables import ROOM, ModelWriter, activation
 from t2m_exporters.weights import SMALLEST_INT8, half, head_axis, symmetric_int8
 from t2m_runtime.errors import InputError
 from t2m_runtime.head import Head, QuantizedHead
 from t2m_runtime.tflite_file import read_tables, read_tensor
 
 if TYPE_CHECKING:
+    from t2m_exporters.graph import Graph
     from t2m_exporters.quantize import QuantizedGraph
     from t2m_runtime.manifest import Manifest
 
 SIGNATURE = "serving_default"
 _BETA = ((0, "Float32", 1.0),)
-_ROOM = 1 << 16
 
 
 def write_backbone_tflite(graph: Graph | QuantizedGraph) -> bytes:
@@ -57,9 +41,9 @@ def write_backbone_tflite(graph: Graph | QuantizedGraph) -> bytes:
         The file. Input "image": uint8 (1, H, W, C). Output "features": float32 (1, d), or int8 (1, d) with its scale
         and zero point on the tensor. Operators: DEQUANTIZE (fp32) or QUANTIZE (int8) at the front, then the graph's.
     """
-    if isinstance(graph, Graph):
-        return _Backbone(graph, None).write()
-    return _Backbone(graph.graph, graph).write()
+    from t2m_exporters.tflite_backbone import BackboneWriter
+
+    return BackboneWriter(graph).write()
 
 
 def append_head_tflite(backbone: bytes, head: Head | QuantizedHead, manifest: Manifest) -> bytes:
@@ -87,7 +71,7 @@ def append_head_tflite(backbone: bytes, head: Head | QuantizedHead, manifest: Ma
 
     weights = sum(layer.weight.nbytes + 16 * len(layer.bias) for layer in head.layers)
     labels = labels_file(head.labels)
-    writer = ModelWriter(_ROOM + weights, backbone, existing)
+    writer = ModelWriter(ROOM + weights, backbone, existing)
     tensor = existing.outputs[0]
     if isinstance(head, QuantizedHead):
         tensor = _int8_tail(writer, _int8_head(writer, tensor, head, manifest), head, manifest)
@@ -110,7 +94,7 @@ def _float_head(writer: ModelWriter, tensor: int, head: Head, manifest: Manifest
         relu = index + 1 < len(head.layers)
         out = len(layer.bias)
         name = f"{HEAD}hidden" if relu else f"{HEAD}logits"
-        shape, form, options = layer.weight.shape, "float32", _activation(relu)
+        shape, form, options = layer.weight.shape, "float32", activation(relu)
         if manifest.precision == "fp16":
             weight = _half(writer, f"{name}/weight", layer.weight)
             bias = _half(writer, f"{name}/bias", layer.bias)
@@ -147,7 +131,7 @@ def _int8_head(writer: ModelWriter, tensor: int, head: QuantizedHead, manifest: 
         bias = writer.tensor(f"{name}/bias", (out,), "int32", bias_scale, data=layer.bias)
         last = not relu and manifest.output.dtype == "int8" and _wants(manifest, "logits")
         result = writer.tensor(SCORES if last else name, (1, out), "int8", layer.output_scale, layer.output_zero_point)
-        writer.operator("FULLY_CONNECTED", [tensor, weight, bias], result, "int8", _activation(relu))
+        writer.operator("FULLY_CONNECTED", [tensor, weight, bias], result, "int8", activation(relu))
         tensor, scale = result, layer.output_scale
     return tensor
 
@@ -187,88 +171,3 @@ def _quantised(writer: ModelWriter, source: int, k: int, form: str, manifest: Ma
     result = writer.tensor(SCORES, (1, k), output.dtype, output.scale, output.zero_point)
     writer.operator("QUANTIZE", [source], result, form)
     return result
-
-
-def _activation(relu: bool, slot: int = 0) -> tuple:
-    return ((slot, "Int8", RELU if relu else NONE),)
-
-
-class _Backbone:
-    """Writes one backbone; keeps which tensor index each node's result has."""
-
-    def __init__(self, graph: Graph, quantized: QuantizedGraph | None) -> None:
-        self.graph = graph
-        self.quantized = quantized
-        self.int8 = quantized is not None
-        self.dtype = "int8" if self.int8 else "float32"
-        form = input_form(graph)
-        self.scale, self.zero_point, self.nodes = form.scale, form.zero_point, form.nodes
-        self.shapes = shapes(Graph(graph.input_shape, graph.mean, graph.std, form.nodes, graph.output))
-        size = sum(node.weight.nbytes + 64 * len(node.bias) for node in self.nodes if hasattr(node, "weight"))
-        self.writer = ModelWriter(_ROOM + 2048 * len(self.nodes) + (size // 3 if self.int8 else size))
-        self.index: dict[str, int] = {}
-
-    def write(self) -> bytes:
-        image = self.writer.tensor(INPUT, (1, *self.graph.input_shape), "uint8", self.scale, self.zero_point)
-        self._result(INPUT, "image_normalised")
-        if self.int8:
-            self.writer.operator("QUANTIZE", [image], self.index[INPUT], "uint8")
-        else:
-            self.writer.operator("DEQUANTIZE", [image], self.index[INPUT], "uint8")
-        for node in self.nodes:
-            self._result(node.name, FEATURES if node.name == self.graph.output else node.name)
-            self._write_node(node)
-        precision = "int8" if self.int8 else "fp32"
-        features = self.index[self.graph.output]
-        return b"".join(self.writer.finish((INPUT, image), (FEATURES, features), f"t2m-edge backbone, {precision}"))
-
-    def _result(self, name: str, tensor_name: str) -> None:
-        shape = (1, *self.shapes[name])
-        if self.quantized is None:
-            self.index[name] = self.writer.tensor(tensor_name, shape, self.dtype)
-        else:
-            found = self.quantized.activations[name]
-            self.index[name] = self.writer.tensor(tensor_name, shape, self.dtype, found.scale, found.zero_point)
-
-    def _write_node(self, node: Node) -> None:
-        sources = [self.index[name] for name in inputs(node)]
-        if isinstance(node, Conv):
-            strides = ((0, "Int8", SAME), (1, "Int32", node.stride), (2, "Int32", node.stride))
-            weights = self._weights(node, node.name, axis=0)
-            self._operator("CONV_2D", node, sources + weights, (*strides, *_activation(node.relu, 3)))
-        elif isinstance(node, DepthwiseConv):
-            strides = ((0, "Int8", SAME), (1, "Int32", node.stride), (2, "Int32", node.stride), (3, "Int32", 1))
-            weights = self._weights(node, node.name, axis=3)
-            self._operator("DEPTHWISE_CONV_2D", node, sources + weights, (*strides, *_activation(node.relu, 4)))
-        elif isinstance(node, Dense):
-            self._operator(
-                "FULLY_CONNECTED", node, sources + self._weights(node, node.name, axis=0), _activation(node.relu)
-            )
-        elif isinstance(node, Add):
-            self._operator("ADD", node, sources, _activation(node.relu))
-        elif isinstance(node, Mean):
-            axes = self.writer.tensor(f"{node.name}/axes", (2,), "int32", data=np.array([1, 2], "<i4"))
-            self._operator("MEAN", node, [*sources, axes], ((0, "Bool", False),))
-        elif isinstance(node, L2Normalize):
-            self._operator("L2_NORMALIZATION", node, sources, _activation(False))
-
-    def _operator(self, kind: str, node: Node, sources: list[int], options: tuple) -> None:
-        self.writer.operator(kind, sources, self.index[node.name], self.dtype, options)
-
-    def _weights(self, node: Conv | DepthwiseConv | Dense, name: str, axis: int) -> list[int]:
-        """Tensor indices of weight and bias."""
-        if self.quantized is None:
-            weight, bias = node.weight, node.bias
-            shape = (1, *weight.shape) if isinstance(node, DepthwiseConv) else weight.shape
-            return [
-                self.writer.tensor(f"{name}/weight", shape, "float32", data=weight),
-                self.writer.tensor(f"{name}/bias", bias.shape, "float32", data=bias),
-            ]
-        found = self.quantized.weights[name]
-        shape = (1, *found.weight.shape) if isinstance(node, DepthwiseConv) else found.weight.shape
-        source = self.quantized.activations[node.input].scale
-        bias_scale = np.float32(source) * found.scale
-        return [
-            self.writer.tensor(f"{name}/weight", shape, "int8", found.scale, axis=axis, data=found.weight),
-            self.writer.tensor(f"{name}/bias", found.bias.shape, "int32", bias_scale, data=found.bias),
-        ]

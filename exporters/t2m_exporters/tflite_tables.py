@@ -47,6 +47,15 @@ OPERATORS = {
 }
 
 
+ROOM = 1 << 16
+"""Bytes to begin a flatbuffer with, beside its weights."""
+
+
+def activation(relu: bool, slot: int = 0) -> tuple:
+    """The option "fused activation function" of an operator, which has it in this slot of its table."""
+    return ((slot, "Int8", RELU if relu else NONE),)
+
+
 class ModelWriter:
     """Collects the tables of one model and finishes them into a file.
 

@@ -17,15 +17,16 @@ from t2m_edge.compiler.cells import ENDINGS, OUTPUT_TYPES, PRECISIONS, SCORES, T
 from t2m_edge.compiler.known_words import check_words
 from t2m_edge.compiler.made_with import made_with
 from t2m_edge.compiler.negatives_alone import negatives_alone, with_lead
+from t2m_edge.compiler.one_thread import one_thread
 from t2m_edge.compiler.report import CompileReport, ModelParity
 from t2m_edge.compiler.running import running
 from t2m_edge.compiler.saving import check_output, written_aside
-from t2m_edge.compiler.trust import expected_accuracy, riskiest_pairs
+from t2m_edge.compiler.trust import expected_accuracy, measured_accuracy, riskiest_pairs
 from t2m_edge.hypernetworks.class_vectors import class_vectors
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.task import Task, read_task
 from t2m_exporters.parity import Parity, compare, head_parity, worst_layer
-from t2m_exporters.quantize import quantize_head
+from t2m_exporters.quantize_head import quantize_head
 from t2m_exporters.weights import rounded_head
 from t2m_runtime import Classifier, Head, InputError, Manifest, QuantizedHead, WorkError
 from t2m_runtime.head import scores_of
@@ -38,6 +39,7 @@ COARSE = 100
 """Number of classes from which softmax scores in steps of 1/256 are worth a warning."""
 
 
+@one_thread()
 def compile(
     task: Task | str | Path,
     output: str | Path | None = None,
@@ -109,10 +111,8 @@ def compile(
         head = loaded.head(labels, classes)
         if not multi_label:
             head = with_lead(head, negatives_alone(task), loaded.bank.real)
-    with _stage(stages, "trust"):
-        expected = None if multi_label else expected_accuracy(head, loaded.info.calibration, loaded.bank.classes)
-        riskiest = riskiest_pairs(head)
-        rejection = None
+    made, rejection = head, None
+    with _stage(stages, "quantise"):
         if multi_label:
             from t2m_edge.compiler.multi_label import with_levels
 
@@ -121,13 +121,12 @@ def compile(
             from t2m_edge.compiler.rejecting import with_none
 
             head, rejection = with_none(head, reject, loaded)
-    with _stage(stages, "quantise"):
-        written = _quantise(loaded, head, precision)
+        written = _quantise(loaded, head, precision, scores)
     with _stage(stages, "write"):
         spec = output_spec(written, output_type, scores)
         manifest = _manifest(loaded, task, target, precision, written, spec, reject)
         data = write_artifact(b"" if target == "head" else loaded.backbone(target, precision), written, manifest)
-    # LiteRT and ONNX Runtime work outside Python's lock: meanwhile heads are compared and the file is written aside.
+    # LiteRT and ONNX Runtime work outside Python's lock: meanwhile all that the file does not need is done.
     with ExitStack() as stack:
         check = partial(_run, data, loaded, head, manifest, full_parity)
         checked = stack.enter_context(running(check)) if target != "head" else lambda: None
@@ -141,6 +140,10 @@ def compile(
                     "use --precision fp32, describe near-identical classes more distinctly, or accept it with "
                     f"--min-agreement {np.floor(parity.top1_agreement * 100) / 100:g}"
                 )
+        with _stage(stages, "trust"):
+            expected = None if multi_label else expected_accuracy(made, loaded.info.calibration)
+            measured = None if multi_label else measured_accuracy(made, loaded.bank)
+            riskiest = riskiest_pairs(made)
         with _stage(stages, "save"):
             move = stack.enter_context(written_aside(path, data, overwrite))
         with _stage(stages, "check"):
@@ -160,6 +163,7 @@ def compile(
         backbone=loaded.info.parity.get(f"{precision}.{target}", {}),
         not_int8=not_int8(target, output_type, scores) if precision == "int8" and target != "head" else {},
         expected=expected,
+        measured=measured,
         riskiest=riskiest,
         rejection=rejection,
         stages=stages,
@@ -167,12 +171,12 @@ def compile(
     )
 
 
-def _quantise(pack: Pack, head: Head, precision: str) -> Head | QuantizedHead:
+def _quantise(pack: Pack, head: Head, precision: str, scores: str) -> Head | QuantizedHead:
     """The head as it is written."""
     if precision != "int8":
         return head
-    info, bank = pack.info, pack.bank
-    return quantize_head(head, bank.features, info.scale, info.zero_point, info.logits, bank.real)
+    info, bank, softmax = pack.info, pack.bank, scores == "softmax"
+    return quantize_head(head, bank.features, info.scale, info.zero_point, info.logits, bank.real, softmax)
 
 
 def _compare(pack: Pack, head: Head, written: Head | QuantizedHead, target: str, precision: str) -> Parity:

@@ -173,7 +173,7 @@ def add(
     labels = old.manifest.labels + tuple(facts.labels[i] for i in rows)
     thresholds = old.manifest.thresholds + tuple(facts.thresholds[i] for i in rows)
     last = _joined(old.head.layers[-1], more.layers[-1], rows)
-    test = _joined_test(old.manifest, facts, rows, last)
+    test = _joined_test(old, Artifact(b"", "head", facts, more), rows, last)
     manifest = replace(old.manifest, labels=labels, thresholds=thresholds, self_test=None)
     return write_edited(old, replace(old.head, labels=labels, layers=(last,)), manifest, Path(output), overwrite, test)
 
@@ -227,24 +227,31 @@ def _joined(a: Layer | QuantizedLayer, b: Layer | QuantizedLayer, rows: list[int
     weight, bias = np.concatenate([a.weight, b.weight[rows]]), np.concatenate([a.bias, b.bias[rows]])
     if isinstance(a, Layer):
         return Layer(weight, bias)
-    ends = [
-        (x.output_scale * (-128 - x.output_zero_point), x.output_scale * (127 - x.output_zero_point)) for x in (a, b)
-    ]
+    ends = [(_least(x), x.output_scale * (127 - x.output_zero_point)) for x in (a, b)]
     both = from_interval(min(low for low, _ in ends), max(high for _, high in ends))
     scale = np.concatenate([a.weight_scale, b.weight_scale[rows]])
     return QuantizedLayer(weight, scale, bias, both.scale, both.zero_point)
 
 
-def _joined_test(a: Manifest, b: Manifest, rows: list[int], last: Layer | QuantizedLayer) -> HeadTest | None:
+def _joined_test(a: Artifact, b: Artifact, rows: list[int], last: Layer | QuantizedLayer) -> HeadTest | None:
     """The self-test of two head files' classes, where both look at the same row of the same bank."""
-    one, two = a.self_test, b.self_test
+    one, two = a.manifest.self_test, b.manifest.self_test
     if not isinstance(one, HeadTest) or not isinstance(two, HeadTest):
         return None
-    if (a.pack.sha256, one.bank_index) != (b.pack.sha256, two.bank_index):
+    if (a.manifest.pack.sha256, one.bank_index) != (b.manifest.pack.sha256, two.bank_index):
         return None
-    step = last.output_scale if isinstance(last, QuantizedLayer) else 0.0
-    tolerance = max(one.tolerance, two.tolerance) + step
+    tolerance = max(one.tolerance, two.tolerance)
+    if isinstance(last, QuantizedLayer):
+        # A logit that stood at its head's least one may be anything down to the joined head's.
+        least = [_least(x.head.layers[-1]) for x in (a, b)]
+        rises = [end - min(least) for end, t in zip(least, (one, two)) if min(t.expected) <= end + t.tolerance]
+        tolerance += last.output_scale + max(rises, default=0.0)
     return HeadTest(one.bank_index, one.expected + tuple(two.expected[i] for i in rows), float(f"{tolerance:.2g}"))
+
+
+def _least(layer: QuantizedLayer) -> float:
+    """The least value that an int8 layer can give."""
+    return layer.output_scale * (-128 - layer.output_zero_point)
 
 
 def _index(manifest: Manifest, name: str) -> int:

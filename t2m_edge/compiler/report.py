@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from t2m_edge.compiler.trust import ExpectedAccuracy, RiskyPair
+from t2m_edge.compiler.trust import ExpectedAccuracy, MeasuredAccuracy, RiskyPair
 from t2m_exporters.parity import Parity
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class CompileReport:
     model: the artifact against the float model; None for a head file.
     backbone: what pack build measured of this graph: parity of the features, and of each layer under "layers".
     not_int8: of an int8 artifact: tensors that are not int8 -> why.
-    expected: the accuracy to expect of this task, by what the pack did on others; None where nothing is known.
+    expected: the accuracy to expect of classes new to the pack, by what it did on others; None where nothing is known.
+    measured: the accuracy on images of those classes of the task that the pack was trained on; None where it has none.
     riskiest: the pairs of classes most likely to be taken for each other.
     rejection: how "none of these" was set; None without it.
     stages: seconds by stage, in the order in which they ran.
@@ -54,6 +55,7 @@ class CompileReport:
     backbone: dict[str, Any]
     not_int8: dict[str, str]
     expected: ExpectedAccuracy | None
+    measured: MeasuredAccuracy | None
     riskiest: tuple[RiskyPair, ...]
     rejection: Rejection | None
     stages: dict[str, float]

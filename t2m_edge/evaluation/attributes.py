@@ -19,7 +19,7 @@ from t2m_edge.hypernetworks.class_vectors import class_vectors
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.training.datasets import load_images
 from t2m_edge.training.splits import class_split
-from t2m_exporters.quantize import quantize_head
+from t2m_exporters.quantize_head import quantize_head
 
 ANIMALS = {
     "cifar100": {

@@ -33,7 +33,7 @@ from t2m_edge.training.head import HeadRecipe, train_head
 from t2m_edge.training.packing import training_sets
 from t2m_edge.training.splits import class_split
 from t2m_edge.training.texts import ClassTexts, class_texts
-from t2m_exporters.quantize import quantize_head
+from t2m_exporters.quantize_head import quantize_head
 from t2m_runtime import Classifier, Head, Layer
 
 CONDITIONS = {"descriptions": "both", "name": "name"}
@@ -66,8 +66,9 @@ def artifact_scores(pack: Pack, classes: list[ClassDescription], images: ImageSe
 
 def head_logits(pack: Pack, head: Head, features: FeatureSet) -> np.ndarray:
     """Logits of a head, quantised as compile does it, on int8 features."""
-    info = pack.info
-    return quantize_head(head, pack.bank.features, info.scale, info.zero_point).logits(features.features)
+    info, bank = pack.info, pack.bank
+    written = quantize_head(head, bank.features, info.scale, info.zero_point, info.logits, bank.real, softmax=True)
+    return written.logits(features.features)
 
 
 def study_split(pack: Pack, name: str, dataset: str, shared: Path, cache: Path) -> dict[str, dict[str, list[float]]]:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -261,7 +260,7 @@ def _load(path: Path, stamp: int) -> Pack:
 
 def default_path() -> Path:
     """The folder of the pack that comes with the wheel."""
-    return Path(str(resources.files("t2m_edge.packs").joinpath("default")))
+    return Path(__file__).parent / "default"
 
 
 def _info(store: PackStore) -> PackInfo:

@@ -1,11 +1,7 @@
 """Tasks: reading, checking and writing class descriptions."""
 
-from t2m_edge.task.csv_format import format_csv, parse_csv
 from t2m_edge.task.description import MAX_CLASSES, ClassDescription, Task
-from t2m_edge.task.json_format import format_json, parse_json
 from t2m_edge.task.reading import read_task
-from t2m_edge.task.txt_format import format_text, parse_text
-from t2m_edge.task.yaml_format import format_yaml, parse_yaml
 
 __all__ = [
     "MAX_CLASSES",
@@ -21,3 +17,15 @@ __all__ = [
     "parse_yaml",
     "read_task",
 ]
+
+_HOMES = {"text": "txt_format", "csv": "csv_format", "json": "json_format", "yaml": "yaml_format"}
+
+
+def __getattr__(name: str) -> object:
+    # Imported on first use: a task has one form, and compile is over in less time than all of them take to import.
+    verb, _, form = name.partition("_")
+    if verb not in ("format", "parse") or form not in _HOMES:
+        raise AttributeError(f"module 't2m_edge.task' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"t2m_edge.task.{_HOMES[form]}"), name)

@@ -12,9 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import t2m_edge
-from t2m_edge.compiler.trust import expected_accuracy, likeness, mean_likeness, riskiest_pairs
+from t2m_edge.compiler.trust import (
+    MeasuredAccuracy,
+    expected_accuracy,
+    likeness,
+    mean_likeness,
+    measured_accuracy,
+    riskiest_pairs,
+)
 from t2m_edge.packs import load_pack
 from t2m_edge.packs.calibration import AccuracyModel, Calibration
+from t2m_edge.packs.pack import FeatureBank
 from t2m_edge.packs.writing import rewrite_facts
 from t2m_runtime import Head, InputError, Layer
 
@@ -52,11 +60,14 @@ def test_a_pack_without_a_record_expects_nothing() -> None:
     )
 
 
-def test_classes_that_the_pack_was_trained_on_are_counted_by_name() -> None:
-    names = ("red bell pepper", "Zucchini", "kiwi")
-    rows = Head(names, (Layer(np.eye(3, dtype=np.float32), np.zeros(3, np.float32)),))
-    found = expected_accuracy(rows, Calibration(accuracy=MODEL), ("Red-Bell-Pepper", "zucchini", "kiwi fruit"))
-    assert found.trained_on == 2
+def test_accuracy_is_measured_on_the_banks_images_of_the_tasks_classes_by_name() -> None:
+    rows = Head(("red bell pepper", "Zucchini", "kiwi"), (Layer(np.eye(3, dtype=np.float32), np.zeros(3, np.float32)),))
+    features = np.array([[9, 0, 0], [0, 9, 0], [0, 9, 0], [0, 0, 9], [9, 0, 0], [0, 9, 0]], np.int8)
+    labels = np.array([0, 0, 1, 1, 2, 1], np.int32)
+    bank = FeatureBank(features, labels, ("Red-Bell-Pepper", "zucchini", "kiwi fruit"), 1.0, 0)
+    assert measured_accuracy(rows, bank) == MeasuredAccuracy(pytest.approx((1 / 2 + 2 / 3) / 2), 2, 5)
+    strangers = FeatureBank(features, labels, ("a", "b", "c"), 1.0, 0)
+    assert measured_accuracy(rows, strangers) is None
 
 
 def test_the_temperature_of_a_pack_divides_the_logits(tiny_pack, tmp_path) -> None:

@@ -1,4 +1,4 @@
-"""int8 weights, graphs and heads."""
+"""int8 graphs."""
 
 from __future__ import annotations
 
@@ -6,41 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from t2m_exporters.graph import INPUT, Conv, Dense, Graph, Mean, input_form, run
-from t2m_exporters.parity import head_parity
-from t2m_exporters.quantize import UNIT, quantize_graph, quantize_head, quantize_weights
+from t2m_exporters.graph import INPUT, Conv, Dense, Graph, Mean, input_form
+from t2m_exporters.quantize import UNIT, quantize_graph
 from t2m_runtime.errors import InputError
-
-rows = hnp.arrays(np.float32, (4, 6), elements=st.floats(-100, 100, width=32))
-biases = hnp.arrays(np.float32, (4,), elements=st.floats(-1e6, 1e6, width=32))
-
-
-@given(rows, biases, st.floats(1e-6, 10))
-def test_weights_are_symmetric_within_half_a_step_and_biases_fit(rows, bias, input_scale):
-    found = quantize_weights(rows, bias, input_scale)
-    assert found.weight.dtype == np.int8 and found.weight.min() >= -127
-    assert found.scale.dtype == np.float32 and (found.scale > 0).all()
-    assert np.abs(found.bias.astype(np.int64)).max() < 2**30
-    scale = found.scale.astype(np.float64)
-    assert (np.abs(found.weight * scale[:, None] - rows) <= 0.501 * scale[:, None]).all()
-    step = scale * np.float32(input_scale)
-    assert (np.abs(found.bias * step - bias) <= 0.501 * step + 1e-4 * np.abs(bias)).all()
-
-
-def test_each_row_has_its_own_scale_and_uses_all_steps():
-    rows = np.float32([[0.001, -0.0005], [10, -20]])
-    found = quantize_weights(rows, np.zeros(2, np.float32), 0.1)
-    assert np.abs(found.weight).max(1).tolist() == [127, 127]
-
-
-def test_a_row_of_zeros_gets_a_scale():
-    found = quantize_weights(np.float32([[0, 0], [1, 2]]), np.float32([0.5, 0]), 0.1)
-    assert found.scale[0] > 0 and not found.weight[0].any()
-    assert found.bias[0] * found.scale[0] * 0.1 == pytest.approx(0.5, rel=1e-2)
 
 
 def test_every_tensor_of_the_graph_gets_a_quantisation(quantized, graph):
@@ -94,47 +63,6 @@ def test_calibration_images_of_another_form_are_refused(graph, bad):
 def test_an_unknown_method_is_refused(graph, images):
     with pytest.raises(InputError, match="minmax"):
         quantize_graph(graph, images, method="magic")
-
-
-@pytest.fixture(scope="module")
-def bank(graph, make):
-    """int8 (300, 32): features of the float graph, rounded."""
-    return UNIT.quantize(run(graph, make.pictures(300, 48, seed=4), ["unit"])["unit"])
-
-
-@pytest.mark.parametrize("hidden", [0, 24])
-@pytest.mark.parametrize("k", [2, 20, 1000])
-def test_int8_heads_agree_with_float_heads(make, bank, k, hidden):
-    head = make.head(k, 32, hidden)
-    found = quantize_head(head, bank, UNIT.scale, UNIT.zero_point)
-    parity = head_parity(head, found, bank)
-    # Two classes have one difference, which rounds to 0 where it is small: that counts as cosine 0.
-    assert parity.cosine > (0.98 if k == 2 else 0.999)
-    assert parity.max_abs < 4 * found.layers[-1].output_scale
-    assert parity.top1_agreement >= (0.85 if k == 1000 else 0.95)
-
-
-def test_a_head_with_a_class_that_is_all_bias_is_quantised(make, bank):
-    head = make.head(5, 32)
-    head.layers[0].weight[2] = 0
-    found = quantize_head(head, bank, UNIT.scale)
-    assert head_parity(head, found, bank).max_abs < 3 * found.layers[0].output_scale
-
-
-def test_permuting_the_classes_permutes_the_rows_only(make, bank):
-    head, order = make.head(9, 32), np.random.default_rng(0).permutation(9)
-    layer = head.layers[0]
-    shuffled = replace(head, layers=(replace(layer, weight=layer.weight[order], bias=layer.bias[order]),))
-    a, b = (quantize_head(h, bank, UNIT.scale).layers[0] for h in (head, shuffled))
-    np.testing.assert_array_equal(a.weight[order], b.weight)
-    np.testing.assert_array_equal(a.bias[order], b.bias)
-    assert (a.output_scale, a.output_zero_point) == (b.output_scale, b.output_zero_point)
-
-
-@pytest.mark.parametrize("bad", [np.zeros((3, 32), np.float32), np.zeros((0, 32), np.int8), np.zeros((3, 31), np.int8)])
-def test_features_of_another_form_are_refused(make, bad):
-    with pytest.raises(InputError):
-        quantize_head(make.head(3, 32), bad, UNIT.scale)
 
 
 def test_a_dense_layer_with_relu_is_quantised(make, images):

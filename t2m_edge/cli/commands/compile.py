@@ -108,11 +108,15 @@ def compile_task(
             f"  reject  'none of these' under a logit of {report.rejection.logit:.2f}, set on {set_on}: "
             f"{report.rejection.rate:.0%} of them still get a name"
         )
-    if (expected := report.expected) is not None:
-        known = f"; it was trained on {expected.trained_on} of these {k}, and does better there"
+    if (measured := report.measured) is not None:
+        say(
+            f"  known   {measured.accuracy:.0%} right on {measured.images} photos, not trained on, of the "
+            f"{measured.classes} of {k} classes that the pack was trained on"
+        )
+    if (expected := report.expected) is not None and (measured is None or measured.classes < k):
         say(
             f"  expect  {expected.accuracy:.0%} right on classes new to the pack ({expected.low:.0%} to "
-            f"{expected.high:.0%} in four of five such tasks){known if expected.trained_on else ''}"
+            f"{expected.high:.0%} in four of five such tasks)"
         )
     alike = (
         ""

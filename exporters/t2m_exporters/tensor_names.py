@@ -1,0 +1,10 @@
+"""What the tensors of a written model are called."""
+
+INPUT = "image"
+"""A backbone's input; in a graph, the name by which nodes read it, normalised as ``(uint8 - mean) / std``."""
+FEATURES = "features"
+"""What a written backbone gives out, whatever the graph calls it."""
+SCORES = "scores"
+"""A classifier's output."""
+HEAD = "head/"
+"""What the names of a head's tensors begin with."""
