@@ -57,7 +57,7 @@ def kernel_names(library) -> list[str]:
     from t2m_runtime.core import CoreError
 
     found = []
-    for name in ("reference", "avx2", "neon", "neon-dotprod"):
+    for name in ("reference", "avx2", "avx512-vnni", "neon", "neon-dotprod"):
         try:
             CoreModel(backbone_bytes(np.random.default_rng(0), int8=True), kernels=name, library=library).close()
             found.append(name)

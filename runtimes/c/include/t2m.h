@@ -201,7 +201,7 @@ typedef struct t2m_engine {
   void *context;
 } t2m_engine;
 
-/* The kernels in use: "reference", "avx2", "neon", "neon-dotprod" or "wasm-simd". All give the same bits.
+/* The kernels in use: "reference", "avx2", "avx512-vnni", "neon", "neon-dotprod" or "wasm-simd". All give the same bits.
  * Where an engine runs the model: its name.
  */
 T2M_API const char *t2m_kernels(const t2m_model *model);

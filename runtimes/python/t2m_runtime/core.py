@@ -190,7 +190,7 @@ class CoreModel:
     Args:
         model: a compiled .tflite (or a backbone.tflite, to swap heads into), the whole file.
         room: what to leave room for in the arena.
-        kernels: "reference", "avx2", "neon", "neon-dotprod", "wasm-simd"; None takes the best here.
+        kernels: "reference", "avx2", "avx512-vnni", "neon", "neon-dotprod", "wasm-simd"; None takes the best here.
         library: from load_core_library; None takes core_library().
 
     Raises:
