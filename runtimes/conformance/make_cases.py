@@ -4,12 +4,13 @@
 
 A case is a folder under cases/:
 
-    case.json       the frame, and the answer: labels, the best classes, rejected, arena size, tolerance
+    case.json       the frame, and the answer: labels, best and present classes, rejected, arena size, tolerance
     model.tflite    what t2m-edge wrote; head.t2mh where another head is swapped in
+    model.onnx      the same model, where none is
     plane0.bin ...  the planes of the frame
     input.bin       uint8 (height, width, 3): the prepared frame, to be met bit for bit
     features.bin    int8 or float32 (d,): the backbone's output; int8 to be met bit for bit by the C core
-    scores.bin      float32 (k,)
+    scores.bin      float32 (k,); of a model that gives integers, those of its float twin
 
 Expected values come from t2m_runtime's preparation and LiteRT's reference kernels, never from the core under test.
 """
@@ -24,7 +25,9 @@ from pathlib import Path
 
 import numpy as np
 
+from t2m_exporters.fit import output_quantization
 from t2m_exporters.graph import Add, Conv, Dense, DepthwiseConv, Graph, L2Normalize, Mean
+from t2m_exporters.onnx import append_head_onnx, write_backbone_onnx
 from t2m_exporters.quantize import quantize_graph, quantize_head
 from t2m_exporters.tflite import append_head_tflite, write_backbone_tflite
 from t2m_runtime import prepare
@@ -32,7 +35,7 @@ from t2m_runtime.arena import Room, arena_size
 from t2m_runtime.artifact import save_head
 from t2m_runtime.frames import Frame, frame_to_rgb
 from t2m_runtime.head import Head, Layer, QuantizedHead
-from t2m_runtime.manifest import InputSpec, Manifest, OutputSpec, PackRef
+from t2m_runtime.manifest import NONE_LABEL, InputSpec, Manifest, OutputSpec, PackRef
 
 CASES = Path(__file__).parent / "cases"
 LABELS = ("zebra", "Großer Panda", 'the "quoted" \\ one', "馬", "🦊 fox")
@@ -54,6 +57,8 @@ class Case:
     depthwise: bool = False
     hidden: int = 0
     swapped: bool = False
+    dtype: str = "float32"
+    reject: bool = False
     thresholds: tuple[float | None, ...] = (None,) * len(LABELS)
 
 
@@ -68,6 +73,12 @@ def cases() -> list[Case]:
         Case("int8-bgra-logits", frame("bgra", 9, 12), scores="logits"),
         Case("int8-hidden-head", frame("rgbx", 24, 24), hidden=7),
         Case("int8-swapped-head", frame("bgrx", 90, 70, rotation=90), swapped=True, hidden=9),
+        Case("int8-reject", frame("nv21", 52, 44, rotation=180), reject=True),
+        Case("int8-multi-label", frame("rgb", 28, 36), scores="sigmoid", thresholds=(0.1, None, 0.25, None, 0.9)),
+        Case("int8-multi-label-none", frame("rgb", 28, 36), scores="sigmoid", thresholds=(0.999,) * 5),
+        Case("int8-uint8-scores", frame("i420", 46, 40), dtype="uint8", thresholds=(0.1,) * 5),
+        Case("int8-int8-logits", frame("nv12", 40, 46), dtype="int8", scores="logits"),
+        Case("fp32-multi-label", frame("bgra", 30, 30), precision="fp32", scores="sigmoid"),
         Case("fp32-gray", frame("gray", 33, 64), precision="fp32"),
         Case("fp32-swapped-head", frame("nv21", 48, 48), precision="fp32", swapped=True, depthwise=True),
     ]
@@ -143,11 +154,19 @@ def write(case: Case, folder: Path) -> None:
     def form(head: Head) -> Head | QuantizedHead:
         return quantize_head(head, features, 1 / 128) if int8 else head
 
+    wanted = random_head(LABELS, case.hidden, seed=1)
+    labels, thresholds = LABELS, case.thresholds
+    if case.reject:
+        # As t2m_edge.compiler.rejecting makes it: a row of zeros, a constant logit, a threshold that nothing reaches.
+        last = wanted.layers[-1]
+        none = Layer(np.vstack([last.weight, np.zeros_like(last.weight[:1])]), np.append(last.bias, np.float32(5)))
+        labels, thresholds = (*LABELS, NONE_LABEL), (*case.thresholds, 1e9)
+        wanted = Head(labels, (*wanted.layers[:-1], none))
     manifest = Manifest(
         schema_version=1,
         name=case.name,
-        labels=LABELS,
-        thresholds=case.thresholds,
+        labels=labels,
+        thresholds=thresholds,
         target="tflite",
         precision=case.precision,
         input=InputSpec(height=24, width=24, crop=case.crop),
@@ -156,15 +175,20 @@ def write(case: Case, folder: Path) -> None:
         backbone_sha256="1" * 64,
         tool_version="0.1.0",
     )
-    bytes_ = write_backbone_tflite(source)
-    wanted = form(random_head(LABELS, case.hidden, seed=1))
-    expected = append_head_tflite(bytes_, wanted, manifest)
-    model = expected
+    bytes_, wanted = write_backbone_tflite(source), form(wanted)
+    expected = model = append_head_tflite(bytes_, wanted, manifest)
+    if case.dtype != "float32":
+        spec = output_quantization(wanted, case.dtype, case.scores)
+        manifest = dataclasses.replace(manifest, output=OutputSpec(case.dtype, case.scores, *spec))
+        model = append_head_tflite(bytes_, wanted, manifest)
     if case.swapped:
         first = Head(("one", "two"), random_head(("one", "two"), 0, seed=2).layers)
         changes = {"labels": first.labels, "thresholds": (None, None)}
         model = append_head_tflite(bytes_, form(first), dataclasses.replace(manifest, **changes))
         (folder / "head.t2mh").write_bytes(save_head(wanted, dataclasses.replace(manifest, target="head")))
+    else:
+        onnx = append_head_onnx(write_backbone_onnx(source), wanted, dataclasses.replace(manifest, target="onnx"))
+        (folder / "model.onnx").write_bytes(onnx)
     (folder / "model.tflite").write_bytes(model)
     for index, plane in enumerate(case.frame.planes):
         (folder / f"plane{index}.bin").write_bytes(plane)
@@ -175,7 +199,10 @@ def write(case: Case, folder: Path) -> None:
     (folder / "features.bin").write_bytes(found.tobytes())
     (folder / "scores.bin").write_bytes(scores.tobytes())
     order = [int(index) for index in np.argsort(-scores, kind="stable")]
-    threshold = case.thresholds[order[0]]
+    limits = [-np.inf if limit is None else limit for limit in thresholds]
+    if case.scores == "sigmoid":
+        limits = [0.5 if limit is None else limit for limit in thresholds]
+    present = [index for index in order if scores[index] >= limits[index]]
     facts = {
         "schema_version": 1,
         "frame": {
@@ -188,11 +215,12 @@ def write(case: Case, folder: Path) -> None:
             "steps": list(case.frame.steps),
         },
         "precision": case.precision,
-        "labels": list(LABELS),
+        "labels": list(labels),
         "top": order,
-        "rejected": threshold is not None and float(scores[order[0]]) < threshold,
-        "room": {"labels": len(LABELS), "hidden": case.hidden},
-        "arena_size": arena_size(model, Room(len(LABELS), case.hidden)),
+        "present": present,
+        "rejected": not present if case.scores == "sigmoid" else order[0] not in present,
+        "room": {"labels": len(labels), "hidden": case.hidden},
+        "arena_size": arena_size(model, Room(len(labels), case.hidden)),
         "scores_relative_tolerance": SCORES_TOLERANCE,
         "other_engines_tolerance": OTHER_ENGINES,
     }

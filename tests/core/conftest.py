@@ -57,7 +57,7 @@ def kernel_names(library) -> list[str]:
     from t2m_runtime.core import CoreError
 
     found = []
-    for name in ("reference", "avx2", "neon", "neon-dotprod"):
+    for name in ("reference", "avx2", "avx512-vnni", "neon", "neon-dotprod"):
         try:
             CoreModel(backbone_bytes(np.random.default_rng(0), int8=True), kernels=name, library=library).close()
             found.append(name)
@@ -182,6 +182,27 @@ def head_file(model: bytes, k: int, hidden: int = 0, seed: int = 0, **changes) -
     return save_head(head, dataclasses.replace(manifest, **changes))
 
 
+def package_library(package: str, pattern: str) -> str:
+    """A shared library inside a Python package."""
+    found = importlib.util.find_spec(package)
+    files = sorted(Path(found.origin).parent.glob(pattern)) if found else []
+    if not files:
+        pytest.skip(f"{package} has no {pattern} here")
+    return str(files[0])
+
+
+@pytest.fixture(scope="session")
+def engines_program(tmp_path_factory) -> Path:
+    """examples/engines.c, compiled."""
+    engines = CORE / "engines"
+    return build(
+        tmp_path_factory.mktemp("engines") / "engines",
+        *("-std=c11", f"-I{engines}", str(CORE / "examples" / "engines.c")),
+        *(str(path) for path in sorted(engines.glob("*.c"))),
+        "-ldl",
+    )
+
+
 @pytest.fixture(scope="session")
 def tools():
     """The functions of this file, for tests (which cannot import it by name)."""
@@ -196,6 +217,7 @@ def tools():
         head_file=head_file,
         kernel_names=kernel_names,
         litert_reference=litert_reference,
+        package_library=package_library,
         random_graph=random_graph,
         random_quantized=random_quantized,
         sources=sources,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from t2m_runtime import prepare
+from t2m_runtime import Classifier, prepare
 from t2m_runtime.arena import Room, arena_size
 from t2m_runtime.core import CoreModel
-from t2m_runtime.engines import load_engine
 from t2m_runtime.frames import Frame, frame_to_rgb
 
 FOLDER = Path(__file__).parents[2] / "runtimes" / "conformance" / "cases"
@@ -67,6 +67,7 @@ def test_core_gives_the_golden_tensors_and_answers(library, tools, golden):
             top, rejected = core.top(len(golden.scores))
             assert [index for index, _ in top] == golden.facts["top"]
             assert rejected == golden.facts["rejected"]
+            assert [index for index, _ in top if core.is_present(index)] == golden.facts["present"]
             assert core.labels == tuple(golden.facts["labels"])
 
 
@@ -76,10 +77,50 @@ def test_python_prepares_the_golden_input(golden):
     np.testing.assert_array_equal(prepare(image, 24, 24, crop), golden.input)
 
 
-def test_litert_is_within_the_stored_tolerance(golden):
-    if golden.head is not None:
-        pytest.skip("LiteRT swaps no heads")
-    scores = load_engine("tflite", golden.model, engine="litert").run(golden.input[None])
-    slack = golden.facts["other_engines_tolerance"]
+ENGINES = [("core", "model.tflite"), ("litert", "model.tflite"), ("onnxruntime", "model.onnx")]
+
+
+@pytest.mark.parametrize(("engine", "file"), ENGINES)
+def test_a_classifier_answers_within_the_stored_tolerance(golden, engine, file, library, monkeypatch):
+    if golden.head is not None and engine != "core":
+        pytest.skip("only the core swaps heads")
+    monkeypatch.setenv("T2M_CORE_LIBRARY", library._name)
+    tolerance = golden.facts["other_engines_tolerance"]
     # Logits are not bounded by 1: their tolerance is relative to the largest.
-    np.testing.assert_allclose(scores, golden.scores, atol=slack * max(1.0, float(np.abs(golden.scores).max())))
+    slack = (2e-6 if engine == "core" else tolerance) * max(1.0, float(np.abs(golden.scores).max()))
+    with Classifier.load(golden.folder / file, engine=engine) as classifier:
+        if golden.head is not None:
+            classifier.swap_head(golden.head)
+        result = classifier.classify(golden.frame)
+        scores = dict(zip(result.names, result.scores, strict=True))
+        labels = golden.facts["labels"]
+        np.testing.assert_allclose([scores[name] for name in labels], golden.scores, atol=slack)
+        assert result.rejected == golden.facts["rejected"]
+        if classifier.manifest.output.scores == "sigmoid":
+            assert [labels.index(name) for name in result.present] == golden.facts["present"]
+
+
+def run_c_engine(program, library: str, golden: Golden, file: str) -> list[str]:
+    """What examples/engines.c prints of the golden input."""
+    words = [program, library, golden.folder / file, golden.folder / "input.bin", 24, 24]
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("package", "pattern", "file"),
+    [("ai_edge_litert", "libLiteRt.so", "model.tflite"), ("onnxruntime", "capi/libonnxruntime.so*", "model.onnx")],
+)
+def test_an_engine_opened_from_c_answers_within_the_stored_tolerance(
+    tools, engines_program, golden, package, pattern, file
+):
+    if golden.head is not None:
+        pytest.skip("only the core swaps heads")
+    first, *lines = run_c_engine(engines_program, tools.package_library(package, pattern), golden, file)
+    slack = golden.facts["other_engines_tolerance"] * max(1.0, float(np.abs(golden.scores).max()))
+    labels = golden.facts["labels"]
+    for line in lines:
+        score, name = line.split(maxsplit=1)
+        assert abs(float(score) - golden.scores[labels.index(name)]) <= slack
+    assert ("none of these" in first) == golden.facts["rejected"]

@@ -17,6 +17,15 @@ bool t2m_find_function(void *library, const char *name, void *pointer, size_t si
   return found != NULL;
 }
 
+void t2m_copy_scores(float *scores, const void *from, uint32_t count, size_t item, bool is_signed) {
+  if (item == sizeof *scores) {
+    memcpy(scores, from, item * count);
+    return;
+  }
+  for (uint32_t i = 0; i < count; i++)
+    scores[i] = is_signed ? (float)((const int8_t *)from)[i] : (float)((const uint8_t *)from)[i];
+}
+
 t2m_status t2m_engine_fails(char *message, const char *format, ...) {
   va_list values;
   va_start(values, format);

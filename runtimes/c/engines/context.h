@@ -17,6 +17,9 @@ void *t2m_open_library(const char *path, char *message);
 #define T2M_FUNCTION(library, pointer, name) t2m_find_function(library, name, &(pointer), sizeof(pointer))
 bool t2m_find_function(void *library, const char *name, void *pointer, size_t size);
 
+/* Scores as an engine gives them: floats (item 4), or bytes (item 1), to be read as int8 where is_signed. */
+void t2m_copy_scores(float *scores, const void *from, uint32_t count, size_t item, bool is_signed);
+
 /* Writes a message; returns T2M_ERROR_ENGINE. */
 t2m_status t2m_engine_fails(char *message, const char *format, ...);
 

@@ -13,12 +13,13 @@ typedef struct tensor_type {
   int32_t element, rank_and_flags, dimensions[8], rest[32];
 } tensor_type;
 
-enum { ELEMENT_FLOAT32 = 1, ELEMENT_UINT8 = 3, LOCK_READ = 0, LOCK_WRITE = 1, CPU = 1 };
+enum { ELEMENT_FLOAT32 = 1, ELEMENT_UINT8 = 3, ELEMENT_INT8 = 9, LOCK_READ = 0, LOCK_WRITE = 1, CPU = 1 };
 
 typedef struct litert {
   t2m_engine_context base;
   void *environment, *model, *compiled, *input, *output;
   size_t input_bytes, output_bytes;
+  int32_t output_element;
   int (*lock)(void *buffer, void **address, int mode);
   int (*unlock)(void *buffer);
   int (*run)(void *compiled, size_t signature, size_t inputs, void **input, size_t outputs, void **output);
@@ -41,13 +42,14 @@ static void close_litert(t2m_engine_context *context) {
 static t2m_status run_litert(void *context, const uint8_t *image, size_t size, float *scores, uint32_t count) {
   litert *self = (litert *)context;
   void *at;
-  if (self->input_bytes != size || self->output_bytes != 4u * (size_t)count) return T2M_ERROR_ENGINE;
+  size_t item = self->output_element == ELEMENT_FLOAT32 ? 4u : 1u;
+  if (self->input_bytes != size || self->output_bytes != item * count) return T2M_ERROR_ENGINE;
   if (self->lock(self->input, &at, LOCK_WRITE)) return T2M_ERROR_ENGINE;
   memcpy(at, image, size);
   if (self->unlock(self->input)) return T2M_ERROR_ENGINE;
   if (self->run(self->compiled, 0, 1, &self->input, 1, &self->output)) return T2M_ERROR_ENGINE;
   if (self->lock(self->output, &at, LOCK_READ)) return T2M_ERROR_ENGINE;
-  memcpy(scores, at, self->output_bytes);
+  t2m_copy_scores(scores, at, count, item, self->output_element == ELEMENT_INT8);
   return self->unlock(self->output) ? T2M_ERROR_ENGINE : T2M_OK;
 }
 
@@ -76,9 +78,12 @@ static t2m_status make_buffers(litert *self, void *library, void *signature, cha
     tensor_type type = {0};
     if (maker->tensor(signature, 0, &tensor) || type_of(tensor, &type))
       return t2m_engine_fails(message, "the model has no %s; compile it again", i ? "output" : "input");
-    if (type.element != (i ? ELEMENT_FLOAT32 : ELEMENT_UINT8))
-      return t2m_engine_fails(message, "the model's %s has element type %d; compile it with --output-type float32",
+    bool known = type.element == ELEMENT_UINT8;
+    if (i) known = known || type.element == ELEMENT_FLOAT32 || type.element == ELEMENT_INT8;
+    if (!known)
+      return t2m_engine_fails(message, "the model's %s has element type %d; compile it with t2m-edge",
                               i ? "output" : "input", (int)type.element);
+    if (i) self->output_element = type.element;
     if (maker->requirements(self->compiled, 0, 0, &requirements) ||
         create(self->environment, &type, requirements, buffer) ||
         size_of(*buffer, i ? &self->output_bytes : &self->input_bytes))

@@ -8,7 +8,8 @@
 
 #include "context.h"
 
-enum { API_VERSION = 17, TYPE_FLOAT32 = 1, TYPE_UINT8 = 2, LOG_ERROR = 3, DEVICE_ALLOCATOR = 0, DEFAULT_MEMORY = 0 };
+enum { API_VERSION = 17, LOG_ERROR = 3, DEVICE_ALLOCATOR = 0, DEFAULT_MEMORY = 0 };
+enum { TYPE_FLOAT32 = 1, TYPE_UINT8 = 2, TYPE_INT8 = 3 };
 
 enum {
   GET_ERROR_MESSAGE = 2,
@@ -99,16 +100,17 @@ static void close_ort(t2m_engine_context *context) {
   free(self);
 }
 
-/* Copies a float32 tensor of `count` values. */
+/* Copies a float32, uint8 or int8 tensor of `count` values. */
 static bool copy_scores(const ort *self, void *value, float *scores, uint32_t count) {
   void *info = NULL, *data = NULL;
   int type = 0;
   size_t values = 0;
   bool good = !failed(self, ((get_info)self->api[TENSOR_INFO])(value, &info), NULL);
-  good = good && !failed(self, ((get_type)self->api[ELEMENT_TYPE])(info, &type), NULL) && type == TYPE_FLOAT32;
+  good = good && !failed(self, ((get_type)self->api[ELEMENT_TYPE])(info, &type), NULL);
+  good = good && (type == TYPE_FLOAT32 || type == TYPE_UINT8 || type == TYPE_INT8);
   good = good && !failed(self, ((get_count)self->api[ELEMENT_COUNT])(info, &values), NULL) && values == count;
   good = good && !failed(self, ((get_data)self->api[TENSOR_DATA])(value, &data), NULL);
-  if (good) memcpy(scores, data, 4u * (size_t)count);
+  if (good) t2m_copy_scores(scores, data, count, type == TYPE_FLOAT32 ? 4u : 1u, type == TYPE_INT8);
   if (info) ((release)self->api[RELEASE_TENSOR_INFO])(info);
   return good;
 }

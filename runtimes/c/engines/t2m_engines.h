@@ -9,7 +9,6 @@
  *
  * The library is opened at run time: nothing of it is needed to build this, and a version that is not known is refused.
  * Unlike the core this needs a libc, dlopen and memory from malloc. An engine belongs to one thread at a time.
- * Models must give float32 scores (`--output-type float32`, the default).
  */
 #ifndef T2M_ENGINES_H
 #define T2M_ENGINES_H

@@ -26,6 +26,7 @@ static void try_engine(const uint8_t *file, size_t size) {
   if (!t2m_open_engine(&model, &engine, file, size, &room, arena, arena_size) && !t2m_run(model)) {
     t2m_top(model, top, 2, NULL, &rejected);
     t2m_label(model, 0, name, sizeof name);
+    t2m_present(model, 0, &rejected);
   }
   free(arena);
 }
@@ -48,7 +49,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       char name[T2M_LABEL_BYTES];
       memset(t2m_input(model), 0x5A, (size_t)t2m_height(model) * t2m_width(model) * 3u);
       if (!t2m_run(model) && !t2m_top(model, top, 5, &count, &rejected))
-        for (uint32_t i = 0; i < count; i++) t2m_label(model, top[i].index, name, sizeof name);
+        for (uint32_t i = 0; i < count; i++) {
+          t2m_label(model, top[i].index, name, sizeof name);
+          t2m_present(model, top[i].index, &rejected);
+        }
       t2m_swap_head(model, NULL, 0);
       t2m_label(model, 0, name, 3);
     }

@@ -91,6 +91,11 @@ def main() -> int:
             model = append_head_tflite(write_backbone_tflite(written), found, facts)
             (folder / "model" / name).write_bytes(model)
             (folder / "head" / name).write_bytes(save_head(found, dataclasses.replace(facts, target="head")))
+    # The golden cases have the other ends of a graph, and .onnx files, of which the core reads the manifest.
+    for case in sorted((Path(__file__).parents[2] / "conformance" / "cases").iterdir()):
+        for name, kind in (("model.tflite", "model"), ("model.onnx", "model"), ("head.t2mh", "head")):
+            if (case / name).exists():
+                (folder / kind / f"{case.name}-{name}").write_bytes((case / name).read_bytes())
     for number in range(12):
         (folder / "frame" / str(number)).write_bytes(frame(number))
     return 0

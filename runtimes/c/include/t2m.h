@@ -118,8 +118,8 @@ T2M_API t2m_status t2m_run(t2m_model *model);
 /* How many labels the current head has; 0 where there is none. */
 T2M_API uint32_t t2m_label_count(const t2m_model *model);
 
-/* The scores of the last t2m_run: t2m_label_count floats, softmax (or logits where the manifest says so), also where
- * the file gives its scores as integers.
+/* The scores of the last t2m_run: t2m_label_count floats, softmax (or logits, or a sigmoid for each class, where the
+ * manifest says so), also where the file gives its scores as integers.
  * Valid until the next t2m_run, t2m_prepare or t2m_swap_head. NULL before the first successful run.
  */
 T2M_API const float *t2m_scores(const t2m_model *model);
@@ -143,9 +143,15 @@ typedef struct t2m_class {
 /* The best classes of the last run, best first; equal scores keep the order of the labels.
  *
  * top: room for most entries. count: how many were written. rejected: true where the best score is under its class's
- * threshold ("none of these"); the classes are listed all the same. count and rejected may be NULL.
+ * threshold ("none of these"), of a multi-label model where no class is present; the classes are listed all the same.
+ * count and rejected may be NULL.
  */
 T2M_API t2m_status t2m_top(const t2m_model *model, t2m_class *top, uint32_t most, uint32_t *count, bool *rejected);
+
+/* Whether a class's score of the last run reaches its threshold; without one, whether it reaches 0.5 in a multi-label
+ * model (its scores are sigmoids, and any number of classes may be present), and always in others.
+ */
+T2M_API t2m_status t2m_present(const t2m_model *model, uint32_t index, bool *present);
 
 /* How the pixels of a frame are stored. */
 typedef enum t2m_format {
@@ -192,8 +198,9 @@ T2M_API t2m_status t2m_prepare(t2m_model *model, const t2m_frame *frame);
 
 /* Something else that runs a whole model, such as LiteRT with a GPU delegate: engines/t2m_engines.h makes some.
  *
- * image: the model's input, size = height x width x 3 bytes. scores: `count` floats to write, one for each label. context: as
- * in the struct. Returns T2M_OK or T2M_ERROR_ENGINE. Called by t2m_run, in its thread.
+ * image: the model's input, size = height x width x 3 bytes. scores: `count` floats to write, one for each label, as
+ * the model gives them: integers as floats of the same value. context: as in the struct. Returns T2M_OK or
+ * T2M_ERROR_ENGINE. Called by t2m_run, in its thread.
  */
 typedef struct t2m_engine {
   const char *name; /* what t2m_kernels gives */
@@ -201,8 +208,8 @@ typedef struct t2m_engine {
   void *context;
 } t2m_engine;
 
-/* The kernels in use: "reference", "avx2", "neon", "neon-dotprod" or "wasm-simd". All give the same bits.
- * Where an engine runs the model: its name.
+/* The kernels in use: "reference", "avx2", "avx512-vnni", "neon", "neon-dotprod" or "wasm-simd". All give the same
+ * bits. Where an engine runs the model: its name.
  */
 T2M_API const char *t2m_kernels(const t2m_model *model);
 

@@ -148,8 +148,8 @@ t2m_status t2m_plan(t2m_graph *graph, const t2m_room *room, t2m_layout *layout) 
   if (status) return status;
   t2m_operator layer[2];
   uint32_t layers, hidden = 0, labels = 0;
-  bool softmax;
-  status = t2m_graph_head(graph, layer, &layers, &softmax);
+  t2m_scoring scoring;
+  status = t2m_graph_head(graph, layer, &layers, &scoring);
   if (status) return status;
   if (layers) labels = layer[layers - 1u].out_channels;
   if (layers == 2) hidden = layer[0].out_channels;

@@ -69,6 +69,13 @@ typedef struct t2m_operator {
 
 typedef char t2m_operator_has_112_bytes[sizeof(t2m_operator) == 112 ? 1 : -1];
 
+/* What the scores of a model are. */
+typedef enum t2m_scoring {
+  T2M_LOGITS,
+  T2M_SOFTMAX, /* they sum to 1 */
+  T2M_SIGMOID  /* each class by itself: a multi-label model */
+} t2m_scoring;
+
 /* What the core needs of a manifest; positions are in the file that holds it. */
 typedef struct t2m_facts {
   uint32_t begin, end;       /* of the manifest's text */
@@ -80,7 +87,9 @@ typedef struct t2m_facts {
   uint32_t backbone;         /* position of backbone_sha256's first digit */
   uint32_t height, width;
   uint32_t stretch;          /* 1: crop "stretch", 0: "center" */
-  uint32_t softmax;          /* 1: scores are softmax, 0: logits */
+  uint32_t scores;           /* t2m_scoring */
+  float output_scale;        /* of scores that the file gives as integers: (number - output_zero) * output_scale; or 0 */
+  int32_t output_zero;
 } t2m_facts;
 
 /* The head in use: one or two layers and what its manifest says. */

@@ -17,6 +17,7 @@ enum {
   DEQUANTIZE = 6,
   FULLY_CONNECTED = 9,
   L2_NORMALIZATION = 11,
+  LOGISTIC = 14,
   SOFTMAX = 25,
   MEAN = 40,
   QUANTIZE = 114
@@ -361,12 +362,13 @@ t2m_status t2m_graph_open(t2m_graph *graph, t2m_bytes file) {
   return find_features(graph);
 }
 
-t2m_status t2m_graph_head(t2m_graph *graph, t2m_operator layer[2], uint32_t *layer_count, bool *softmax) {
+t2m_status t2m_graph_head(t2m_graph *graph, t2m_operator layer[2], uint32_t *layer_count,
+                          t2m_scoring *scoring) {
   t2m_reader *reader = &graph->reader;
   uint32_t tensor_number = graph->features;
   bool dequantized = graph->is_int8 == 0, ended = false;
   *layer_count = 0;
-  *softmax = false;
+  *scoring = T2M_LOGITS;
   for (uint32_t i = graph->backbone_operators; i < graph->operators.count; i++) {
     uint32_t table = t2m_vector_table(reader, graph->operators, i);
     t2m_vector inputs = t2m_field_vector(reader, table, OPERATOR_INPUTS, 4);
@@ -376,19 +378,21 @@ t2m_status t2m_graph_head(t2m_graph *graph, t2m_operator layer[2], uint32_t *lay
     /* A chain: each reads what the one before gave. */
     if (t2m_read_u32(reader, inputs.at) != tensor_number || ended) return broken_or(graph, T2M_ERROR_UNSUPPORTED);
     tensor_number = t2m_read_u32(reader, outputs.at);
-    if (code == FULLY_CONNECTED && *layer_count < 2 && !*softmax && (!dequantized || !graph->is_int8)) {
+    if (code == FULLY_CONNECTED && *layer_count < 2 && *scoring == T2M_LOGITS && (!dequantized || !graph->is_int8)) {
       t2m_status status = t2m_graph_operator(graph, i, &layer[*layer_count]);
       if (status) return status;
       ++*layer_count;
-    } else if (code == DEQUANTIZE && !dequantized && !*softmax && *layer_count > 0) {
+    } else if (code == DEQUANTIZE && !dequantized && *scoring == T2M_LOGITS && *layer_count > 0) {
       dequantized = true;
     } else if (code == QUANTIZE && *layer_count > 0) {
       ended = true;
-    } else if (code == SOFTMAX && !*softmax && *layer_count > 0) {
+    } else if (code == LOGISTIC && *scoring == T2M_LOGITS && *layer_count > 0) {
+      *scoring = T2M_SIGMOID;
+    } else if (code == SOFTMAX && *scoring == T2M_LOGITS && *layer_count > 0) {
       uint32_t options = t2m_field_table(reader, table, OPERATOR_OPTIONS);
       uint32_t beta = options ? t2m_field(reader, options, 0, 4) : 0;
       if (!beta || t2m_load_f32(reader->file.data + beta) != 1.0f) return broken_or(graph, T2M_ERROR_UNSUPPORTED);
-      *softmax = true;
+      *scoring = T2M_SOFTMAX;
     } else {
       return broken_or(graph, T2M_ERROR_UNSUPPORTED);
     }

@@ -1,6 +1,6 @@
 #include "kernels.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(T2M_NO_SIMD)
+#if defined(T2M_X86_64)
 
 #include <cpuid.h>
 #include <immintrin.h>
@@ -154,7 +154,7 @@ static inline AVX2 __m256i addend(const t2m_addition *addition, int which, const
   return scale(x, _mm256_set1_epi32(addition->multiplier[which]), _mm256_set1_epi32(addition->shift[which]));
 }
 
-static AVX2 void add_avx2(const t2m_addition *addition, const int8_t *a, const int8_t *b, int8_t *out, uint32_t count) {
+AVX2 void t2m_add_avx2(const t2m_addition *addition, const int8_t *a, const int8_t *b, int8_t *out, uint32_t count) {
   uint32_t i = 0;
   for (; i + 8 <= count; i += 8) {
     __m256i sum = _mm256_add_epi32(addend(addition, 0, a + i), addend(addition, 1, b + i));
@@ -171,7 +171,7 @@ static inline AVX2 __m128i one_colour(__m128i luma, const int16_t *offsets) {
   return _mm_srai_epi16(_mm_adds_epi16(luma, _mm_unpacklo_epi16(pairs, pairs)), 6);
 }
 
-static AVX2 void colour_avx2(const t2m_colours *row) {
+AVX2 void t2m_colour_avx2(const t2m_colours *row) {
   /* Copies: as far as a compiler knows, `out` might change what `row` points at. */
   const uint8_t *from = row->luma;
   const int16_t *reds = row->red, *greens = row->green, *blues = row->blue;
@@ -199,7 +199,7 @@ static inline AVX2 __m256i weigh(const uint8_t *from, const int16_t *low, const 
   return _mm256_add_epi32(lows, _mm256_slli_epi32(highs, T2M_LOW_BITS));
 }
 
-static AVX2 void across_avx2(const t2m_resize *resize) {
+AVX2 void t2m_across_avx2(const t2m_resize *resize) {
   const int16_t *low = resize->low, *high = resize->high;
   const uint32_t plane = resize->pixels.plane;
   uint8_t *out = resize->row;
@@ -223,7 +223,7 @@ static AVX2 void across_avx2(const t2m_resize *resize) {
   }
 }
 
-static AVX2 void down_avx2(int32_t *sums, const uint8_t *row, int32_t weight, uint32_t count) {
+AVX2 void t2m_down_avx2(int32_t *sums, const uint8_t *row, int32_t weight, uint32_t count) {
   uint32_t i = 0;
   for (; i + 8 <= count; i += 8) {
     __m256i *at = (__m256i *)(void *)(sums + i);
@@ -236,7 +236,7 @@ static AVX2 void down_avx2(int32_t *sums, const uint8_t *row, int32_t weight, ui
 
 const t2m_kernel *t2m_kernel_avx2(void) {
   static const t2m_kernel kernel = {
-      "avx2", 2, copy_avx2, pad_avx2, product_avx2, NULL, add_avx2, colour_avx2, across_avx2, down_avx2};
+      "avx2", 2, copy_avx2, pad_avx2, product_avx2, NULL, t2m_add_avx2, t2m_colour_avx2, t2m_across_avx2, t2m_down_avx2};
   return has_avx2() ? &kernel : NULL;
 }
 

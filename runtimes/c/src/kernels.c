@@ -54,7 +54,8 @@ static const t2m_kernel reference = {
 
 const t2m_kernel *t2m_find_kernel(const char *name) {
   /* The best one first. */
-  const t2m_kernel *kernels[] = {t2m_kernel_dotprod(), t2m_kernel_neon(), t2m_kernel_avx2(), t2m_kernel_wasm(), &reference};
+  const t2m_kernel *kernels[] = {t2m_kernel_dotprod(), t2m_kernel_neon(), t2m_kernel_vnni(),
+                                 t2m_kernel_avx2(),    t2m_kernel_wasm(), &reference};
   for (uint32_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++)
     if (kernels[i] && (!name || t2m_text_is(name, kernels[i]->name))) return kernels[i];
   return NULL;

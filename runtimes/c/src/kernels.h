@@ -6,6 +6,7 @@
 #include "json.h"
 
 const t2m_kernel *t2m_kernel_avx2(void);
+const t2m_kernel *t2m_kernel_vnni(void);
 const t2m_kernel *t2m_kernel_neon(void);
 const t2m_kernel *t2m_kernel_dotprod(void);
 const t2m_kernel *t2m_kernel_wasm(void);
@@ -20,6 +21,15 @@ void t2m_add_reference(const t2m_addition *addition, const int8_t *a, const int8
 void t2m_colour_reference(const t2m_colours *row);
 void t2m_across_reference(const t2m_resize *resize);
 void t2m_down_reference(int32_t *sums, const uint8_t *row, int32_t weight, uint32_t count);
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(T2M_NO_SIMD)
+#define T2M_X86_64
+/* What every x86-64 kernel does with AVX2. */
+void t2m_add_avx2(const t2m_addition *addition, const int8_t *a, const int8_t *b, int8_t *out, uint32_t count);
+void t2m_colour_avx2(const t2m_colours *row);
+void t2m_across_avx2(const t2m_resize *resize);
+void t2m_down_avx2(int32_t *sums, const uint8_t *row, int32_t weight, uint32_t count);
+#endif
 
 /* Filters are read T2M_BLOCK weights at a time. Where their depth is no multiple of it, the last block is the one that
  * ends with the last weight: it overlaps the block before, and of its lanes only those count that this mask keeps (all

@@ -128,19 +128,37 @@ static void read_input(t2m_json *json, t2m_facts *facts, uint32_t *preparation) 
 }
 
 static void read_output(t2m_json *json, t2m_facts *facts) {
+  bool integer = false;
+  double scale = 0, zero = 0;
   t2m_json_take(json, '{');
   for (bool first = true; t2m_json_next(json, &first, '}');) {
-    char key[24], scores[16];
+    char key[24], scores[16], type[16];
     t2m_json_string(json, key, sizeof key);
     t2m_json_take(json, ':');
     if (t2m_text_is(key, "scores")) {
       t2m_json_string(json, scores, sizeof scores);
-      facts->softmax = t2m_text_is(scores, "softmax");
-      if (!facts->softmax && !t2m_text_is(scores, "logits")) json->broken = true;
+      bool softmax = t2m_text_is(scores, "softmax"), sigmoid = t2m_text_is(scores, "sigmoid");
+      facts->scores = softmax ? T2M_SOFTMAX : sigmoid ? T2M_SIGMOID : T2M_LOGITS;
+      if (!softmax && !sigmoid && !t2m_text_is(scores, "logits")) json->broken = true;
+    } else if (t2m_text_is(key, "dtype")) {
+      t2m_json_string(json, type, sizeof type);
+      integer = t2m_text_is(type, "uint8") || t2m_text_is(type, "int8");
+      if (!integer && !t2m_text_is(type, "float32")) json->broken = true;
+    } else if (t2m_text_is(key, "scale")) {
+      scale = t2m_json_number(json);
+    } else if (t2m_text_is(key, "zero_point")) {
+      zero = t2m_json_number(json);
     } else {
       t2m_json_skip(json);
     }
   }
+  if (!integer || json->broken) return;
+  if (!(scale >= 1e-30 && scale <= 1e30) || !(zero >= -128 && zero <= 255) || zero != (double)(int32_t)zero) {
+    json->broken = true;
+    return;
+  }
+  facts->output_scale = (float)scale;
+  facts->output_zero = (int32_t)zero;
 }
 
 t2m_status t2m_read_manifest(t2m_bytes file, uint32_t begin, uint32_t end, uint32_t quoted, t2m_facts *facts) {
@@ -148,7 +166,7 @@ t2m_status t2m_read_manifest(t2m_bytes file, uint32_t begin, uint32_t end, uint3
   found.begin = begin;
   found.end = end;
   found.quoted = quoted;
-  found.softmax = 1; /* a head's manifest says nothing of its scores */
+  found.scores = T2M_SOFTMAX; /* a head's manifest says nothing of its scores */
   uint32_t version = 0, preparation = 0;
   t2m_json json = t2m_json_at(file, begin, end, quoted);
   t2m_json_take(&json, '{');
@@ -198,12 +216,22 @@ uint32_t t2m_read_label(t2m_bytes file, const t2m_facts *facts, uint32_t index, 
   return t2m_json_string(&json, text, room);
 }
 
-bool t2m_read_threshold(t2m_bytes file, const t2m_facts *facts, uint32_t index, double *threshold) {
-  if (!facts->thresholds) return false;
-  t2m_json json = item_of(file, facts, facts->thresholds, index);
-  if (t2m_json_word(&json, "null")) return false;
-  *threshold = t2m_json_number(&json);
-  return !json.broken;
+bool t2m_any_reaches(t2m_bytes file, const t2m_facts *facts, const float *scores, uint32_t first, uint32_t count) {
+  t2m_json json = t2m_json_at(file, facts->thresholds, facts->end, facts->quoted);
+  bool is_first = true;
+  for (uint32_t i = 0; i < first + count; i++) {
+    bool limited = facts->scores == T2M_SIGMOID;
+    double threshold = 0.5;
+    if (facts->thresholds) {
+      t2m_json_next(&json, &is_first, ']');
+      if (!t2m_json_word(&json, "null")) {
+        threshold = t2m_json_number(&json);
+        limited = true;
+      }
+    }
+    if (i >= first && (!limited || (double)scores[i] >= threshold)) return true;
+  }
+  return false;
 }
 
 bool t2m_same_backbone(t2m_bytes a_file, const t2m_facts *a, t2m_bytes b_file, const t2m_facts *b) {

@@ -77,13 +77,13 @@ t2m_status t2m_arena_size(const void *data, size_t size, const t2m_room *room, s
 /* The head that the model file itself carries; layer_count 0 where it is a backbone alone. */
 static t2m_status own_head(t2m_graph *graph, const t2m_facts *facts, t2m_head *head) {
   t2m_head found = {0};
-  bool softmax;
+  t2m_scoring scoring;
   found.file = graph->reader.file;
-  t2m_status status = t2m_graph_head(graph, found.layer, &found.layer_count, &softmax);
+  t2m_status status = t2m_graph_head(graph, found.layer, &found.layer_count, &scoring);
   if (status) return status;
   found.facts = *facts;
   if (found.layer_count) {
-    bool fits = found.layer[0].in_channels == graph->feature_count && facts->softmax == (uint32_t)softmax;
+    bool fits = found.layer[0].in_channels == graph->feature_count && facts->scores == (uint32_t)scoring;
     if (!fits || found.layer[found.layer_count - 1u].out_channels != facts->label_count)
       return T2M_ERROR_BROKEN_MANIFEST;
   }
@@ -281,7 +281,8 @@ static void run_head(t2m_model *model) {
     }
   }
   uint32_t labels = t2m_label_count(model);
-  if (head->facts.softmax) t2m_softmax(scores, labels);
+  if (head->facts.scores == T2M_SOFTMAX) t2m_softmax(scores, labels);
+  if (head->facts.scores == T2M_SIGMOID) t2m_sigmoid(scores, labels);
 }
 
 static t2m_status check_scores(const float *scores, uint32_t count) {
@@ -301,6 +302,9 @@ t2m_status t2m_run(t2m_model *model) {
   if (model->engine.run) {
     size_t size = (size_t)model->facts.height * model->facts.width * 3u;
     status = model->engine.run(model->engine.context, t2m_input(model), size, scores, labels);
+    const t2m_facts *facts = &model->facts;
+    for (uint32_t i = 0; facts->output_scale > 0 && i < labels; i++)
+      scores[i] = (scores[i] - (float)facts->output_zero) * facts->output_scale;
   } else if (model->head.layer_count) {
     run_head(model);
   }
@@ -314,6 +318,14 @@ t2m_status t2m_label(const t2m_model *model, uint32_t index, char *text, size_t 
   uint32_t most = room > T2M_LABEL_BYTES ? T2M_LABEL_BYTES : (uint32_t)room;
   uint32_t length = t2m_read_label(model->head.file, &model->head.facts, index, text, most);
   return length < most ? T2M_OK : T2M_ERROR_ARGUMENT;
+}
+
+t2m_status t2m_present(const t2m_model *model, uint32_t index, bool *present) {
+  if (!model || !present || index >= t2m_label_count(model)) return T2M_ERROR_ARGUMENT;
+  const float *scores = t2m_scores(model);
+  if (!scores) return T2M_ERROR_NOT_RUN;
+  *present = t2m_any_reaches(model->head.file, &model->head.facts, scores, index, 1);
+  return T2M_OK;
 }
 
 /* Whether class a stands before class b: a higher score, or the same and an earlier label. */
@@ -341,9 +353,10 @@ t2m_status t2m_top(const t2m_model *model, t2m_class *top, uint32_t most, uint32
   }
   if (count) *count = found;
   if (rejected) {
-    double threshold;
-    bool limited = t2m_read_threshold(model->head.file, &model->head.facts, top[0].index, &threshold);
-    *rejected = limited && (double)top[0].score < threshold;
+    /* Of several labels any may be there; of others only the best. */
+    const t2m_facts *facts = &model->head.facts;
+    bool several = facts->scores == T2M_SIGMOID;
+    *rejected = !t2m_any_reaches(model->head.file, facts, scores, several ? 0 : top[0].index, several ? labels : 1u);
   }
   return T2M_OK;
 }

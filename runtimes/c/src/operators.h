@@ -35,4 +35,7 @@ void t2m_dequantize_int8(float scale, int32_t zero, uint32_t count, const int8_t
 /* SOFTMAX of one row, in place. */
 void t2m_softmax(float *x, uint32_t count);
 
+/* LOGISTIC, in place. */
+void t2m_sigmoid(float *x, uint32_t count);
+
 #endif

@@ -103,3 +103,11 @@ void t2m_softmax(float *x, uint32_t count) {
   }
   for (uint32_t i = 0; i < count; i++) x[i] /= sum;
 }
+
+void t2m_sigmoid(float *x, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) {
+    /* Far below 0, LiteRT leaves the denominator out. */
+    float power = t2m_exponential(x[i] < 0 ? x[i] : -x[i]);
+    x[i] = x[i] < -9.0f ? power : (x[i] < 0 ? power : 1.0f) / (1.0f + power);
+  }
+}

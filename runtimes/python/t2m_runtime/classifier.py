@@ -95,8 +95,6 @@ class Classifier:
         if kind == "head" or kind is None:
             raise InputError(f"{name_of(path)} is a head file without a backbone; merge it into a full model first")
         output = manifest.output
-        if engine == "core" and output.scores == "sigmoid":
-            raise InputError(f"{name_of(path)} is multi-label, which the C core does not run; choose another engine")
         quantization = (output.scale, output.zero_point) if output.dtype != "float32" else (1.0, 0)
         loaded = load_engine(
             kind, data, engine=engine, num_threads=num_threads, quantization=quantization, trusted=trusted
@@ -145,7 +143,8 @@ class Classifier:
         limits = self.manifest.thresholds
         present: tuple[str, ...] = ()
         if self.manifest.output.scores == "sigmoid":
-            present = tuple(self.labels[i] for i in order if scores[i] >= (0.5 if limits[i] is None else limits[i]))
+            reached = (i for i in order if float(scores[i]) >= (0.5 if limits[i] is None else limits[i]))
+            present = tuple(self.labels[i] for i in reached)
             rejected = not present
         else:
             threshold = limits[order[0]]

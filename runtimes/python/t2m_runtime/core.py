@@ -140,6 +140,7 @@ def _declare(library: ctypes.CDLL) -> None:
         ("t2m_features", pointer, [pointer, out(number), out(ctypes.c_bool)]),
         ("t2m_label", ctypes.c_int, [pointer, number, ctypes.c_char_p, size]),
         ("t2m_top", ctypes.c_int, [pointer, out(_Class), number, out(number), out(ctypes.c_bool)]),
+        ("t2m_present", ctypes.c_int, [pointer, number, out(ctypes.c_bool)]),
         ("t2m_prepare", ctypes.c_int, [pointer, out(_Frame)]),
         ("t2m_kernels", ctypes.c_char_p, [pointer]),
         ("t2m_set_kernels", ctypes.c_int, [pointer, ctypes.c_char_p]),
@@ -190,7 +191,7 @@ class CoreModel:
     Args:
         model: a compiled .tflite (or a backbone.tflite, to swap heads into), the whole file.
         room: what to leave room for in the arena.
-        kernels: "reference", "avx2", "neon", "neon-dotprod", "wasm-simd"; None takes the best here.
+        kernels: "reference", "avx2", "avx512-vnni", "neon", "neon-dotprod", "wasm-simd"; None takes the best here.
         library: from load_core_library; None takes core_library().
 
     Raises:
@@ -279,6 +280,13 @@ class CoreModel:
             classes, count, rejected = (_Class * most)(), ctypes.c_uint32(), ctypes.c_bool()
             self._call("t2m_top", classes, most, ctypes.byref(count), ctypes.byref(rejected))
             return [(item.index, item.score) for item in classes[: count.value]], rejected.value
+
+    def is_present(self, index: int) -> bool:
+        """Whether a class's score of the last run reaches its threshold (t2m.h, t2m_present)."""
+        with self._lock:
+            present = ctypes.c_bool()
+            self._call("t2m_present", index, ctypes.byref(present))
+            return present.value
 
     def swap_head(self, head: bytes | None) -> None:
         """Puts a .t2mh file's head in place of the current one; None: the model's own head again.
