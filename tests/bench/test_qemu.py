@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+import t2m_edge
 from t2m_bench.devices.qemu import QemuDevice
 from t2m_bench.request import Request
 from t2m_edge.cli.main import run
 from t2m_runtime.errors import InputError
+
+TASK = Path(__file__).resolve().parents[2] / "examples" / "grocery.txt"
 
 
 def count(model: Path, cpu: str) -> dict:
@@ -25,7 +28,9 @@ def count(model: Path, cpu: str) -> dict:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("cpu", "low", "high"), [("cortex-a72", 5e6, 4e7), ("cortex-m4", 1e8, 4e8)])
+@pytest.mark.parametrize(
+    ("cpu", "low", "high"), [("cortex-a72", 5e6, 4e7), ("cortex-m4", 1e8, 4e8), ("cortex-m55", 1e8, 4e8)]
+)
 def test_counts_repeat_within_a_ten_thousandth(cache, model: Path, cpu: str, low: float, high: float) -> None:
     first, second = count(model, cpu), count(model, cpu)
     for key in ("load", "first"):
@@ -45,6 +50,12 @@ def test_the_command_says_that_they_are_no_times(cache, model: Path, capsys) -> 
     assert code == 0 and "Instructions, not times." in out.out and " M " in out.out
     run(["bench", "history", "--json"])
     assert json.loads(capsys.readouterr().out)["results"][0]["unit"] == "instructions"
+
+
+def test_a_model_that_the_board_has_no_room_for_is_named(tmp_path: Path) -> None:
+    t2m_edge.compile(TASK, tmp_path / "large.tflite", precision="fp32")
+    with pytest.raises(InputError, match=r"large.tflite: 5.1 MB .* cortex-m55"):
+        QemuDevice("cortex-m4")._fits(tmp_path / "large.tflite", (tmp_path / "large.tflite").stat().st_size)
 
 
 @pytest.mark.parametrize(

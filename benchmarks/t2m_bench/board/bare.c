@@ -1,4 +1,4 @@
-/* Counts on a bare Cortex-M in qemu: the model in flash, no libc. Semihosting gives the command line and takes output.
+/* Counts on a bare Cortex-M in qemu: the model in the program, no libc. Semihosting gives the command line and takes output.
  *
  *     qemu-system-arm -M mps2-an386 -semihosting-config enable=on,target=native,arg=bare,arg=WHAT,arg=N -kernel bare.elf
  *

@@ -1,7 +1,7 @@
 """Exact instruction counts of the C core on processors that are not here, by qemu: they repeat, and are no times.
 
-Cortex-A: the board program under qemu-user. Cortex-M: a bare-metal program on an emulated MPS2 board. A qemu plugin
-counts; what one inference takes is the difference of two programs, one of which does it four times more.
+Cortex-A: the board program under qemu-user. Cortex-M: a bare-metal program on an emulated MPS2 or MPS3 board. A qemu
+plugin counts; what one inference takes is the difference of two programs, one of which does it four times more.
 """
 
 from __future__ import annotations
@@ -22,26 +22,33 @@ from t2m_runtime.arena import arena_size
 from t2m_runtime.errors import InputError, WorkError
 
 TIMES = 4
+ROOM, ARENA = {"mps2.ld": 3_900_000, "mps3.ld": 64_000_000}, 2 << 20
+"""Bytes of a model that a board's program has room for, and of its arena (bare.c)."""
 REPEATS = 2
 SECONDS = 600
 
 
 @dataclass(frozen=True)
 class Processor:
-    """emulator: the qemu program; architecture: of the board program; board, flags: of a Cortex-M."""
+    """emulator: the qemu program; architecture: of the board program; board, script, flags: of a Cortex-M."""
 
     emulator: str
     architecture: str
     board: str = ""
+    script: str = ""
     flags: tuple[str, ...] = ()
 
 
-_M, _V7 = ("-mthumb", "-mfloat-abi=hard"), "armv7e-m"
+def _m(board: str, script: str, architecture: str, *flags: str) -> Processor:
+    return Processor("qemu-system-arm", architecture, board, script, ("-mthumb", "-mfloat-abi=hard", *flags))
+
+
 PROCESSORS = {
     **{f"cortex-{a}": Processor("qemu-aarch64", "aarch64") for a in ("a53", "a57", "a72", "a76")},
     **{f"cortex-{a}": Processor("qemu-arm", "armv7") for a in ("a7", "a8", "a9", "a15")},
-    "cortex-m4": Processor("qemu-system-arm", _V7, "mps2-an386", (*_M, "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16")),
-    "cortex-m7": Processor("qemu-system-arm", _V7, "mps2-an500", (*_M, "-mcpu=cortex-m7", "-mfpu=fpv5-d16")),
+    "cortex-m4": _m("mps2-an386", "mps2.ld", "armv7e-m", "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16"),
+    "cortex-m7": _m("mps2-an500", "mps2.ld", "armv7e-m", "-mcpu=cortex-m7", "-mfpu=fpv5-d16"),
+    "cortex-m55": _m("mps3-an547", "mps3.ld", "armv8.1-m", "-mcpu=cortex-m55"),
 }
 
 
@@ -77,11 +84,21 @@ class QemuDevice:
                 raise InputError(f"{self.name} counts no head swap; leave --head out")
             if not (found := facts(Path(request.models[0]))).ours or found.kind != "tflite":
                 raise InputError(f"{Path(request.models[0]).name}: the C core runs .tflite models of t2m-edge")
+            if self._processor.board:
+                self._fits(Path(request.models[0]), found.size_bytes)
         self._plugin = _plugin()
         if not self._processor.board:
             self._program = board_program(self._processor.architecture)
         elif not shutil.which("arm-none-eabi-gcc"):
             raise InputError(f"{self.name} needs arm-none-eabi-gcc: apt-get install gcc-arm-none-eabi")
+
+    def _fits(self, model: Path, size: int) -> None:
+        room, arena = ROOM[self._processor.script], arena_size(model.read_bytes())
+        if size > room or arena > ARENA:
+            raise InputError(
+                f"{model.name}: {size / 1e6:.1f} MB with {arena / 1e6:.1f} MB of memory; the board of {self.name} has "
+                f"{room / 1e6:.1f} and {ARENA / 1e6:.1f}; take cortex-m55, or a Cortex-A"
+            )
 
     def machine(self) -> Machine:
         """The emulated processor."""
@@ -148,7 +165,7 @@ class QemuDevice:
         shutil.copy(request.models[0], model)
         command = ["arm-none-eabi-gcc", *self._processor.flags, "-std=c11", "-Os", "-ffp-contract=off", "-nostdlib"]
         command += ["-ffreestanding", "-DT2M_OWN_MEMORY", f'-DMODEL="{model}"', f"-I{core / 'include'}"]
-        command += ["-T", str(HERE / "bare.ld"), str(HERE / "bare.c")]
+        command += ["-T", str(HERE / self._processor.script), str(HERE / "bare.c")]
         compile_aside([*command, *map(str, sorted((core / "src").glob("*.c"))), "-lgcc"], program)
         words = [self._processor.emulator, "-M", self._processor.board, "-display", "none", "-serial", "none"]
         words += ["-monitor", "none", "-chardev", "stdio,id=out", "-semihosting-config"]
