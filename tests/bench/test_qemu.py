@@ -17,8 +17,8 @@ from t2m_runtime.errors import InputError
 TASK = Path(__file__).resolve().parents[2] / "examples" / "grocery.txt"
 
 
-def count(model: Path, cpu: str) -> dict:
-    device, request = QemuDevice(cpu), Request((str(model),))
+def count(model: Path, cpu: str, profile: bool = False) -> dict:
+    device, request = QemuDevice(cpu), Request((str(model),), profile=profile)
     try:
         device.check([request])
     except InputError as error:
@@ -39,6 +39,15 @@ def test_counts_repeat_within_a_ten_thousandth(cache, model: Path, cpu: str, low
     assert low < first["first"] < high
     assert first["engine"].startswith("core") and ("gcc" in first["engine"] or "clang" in first["engine"])
     assert first["frame"][0] > first["first"] + first["prepare"][0] * 0.9
+
+
+@pytest.mark.slow
+def test_the_operators_counts_are_those_of_an_inference(cache, model: Path) -> None:
+    found = count(model, "cortex-a72", profile=True)
+    names = [name for name, _, _ in found["profile"]]
+    assert names[0].startswith("image") and names[-1] == "the head" and "counted" in found["profiler"]
+    # An inference also writes the input, which is no step.
+    assert sum(n for _, _, n in found["profile"]) == pytest.approx(found["runs"][0], rel=0.005)
 
 
 @pytest.mark.slow
@@ -63,11 +72,11 @@ def test_a_model_that_the_board_has_no_room_for_is_named(tmp_path: Path) -> None
     [
         (["--device", "qemu:pentium"], "cortex-a72"),
         (["--device", "qemu:cortex-a72", "--threads", "2"], "one thread"),
-        (["--device", "qemu:cortex-a72", "--profile"], "only counts"),
+        (["--device", "qemu:cortex-a72", "--baseline", "MODEL"], "only counts"),
     ],
 )
 def test_wrong_use_is_one_line(model: Path, arguments: list[str], words: str, capsys) -> None:
     if "pentium" not in arguments[1] and not shutil.which("qemu-aarch64"):
         pytest.skip("no qemu-aarch64 here")
-    assert run(["bench", str(model), *arguments]) == 2
+    assert run(["bench", str(model), *(str(model) if a == "MODEL" else a for a in arguments)]) == 2
     assert words in capsys.readouterr().err.splitlines()[-1]

@@ -14,8 +14,18 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from t2m_bench.board.building import HERE, board_program, cache_folder, compile_aside, core_folder, host_compiler
+from t2m_bench.board.building import (
+    HERE,
+    board_program,
+    cache_folder,
+    compile_aside,
+    core_folder,
+    core_includes,
+    host_compiler,
+    profiled_core,
+)
 from t2m_bench.machine import Machine, State
+from t2m_bench.profiles import core_steps
 from t2m_bench.request import Measured, Request
 from t2m_bench.subject import facts
 from t2m_runtime.arena import arena_size
@@ -78,8 +88,8 @@ class QemuDevice:
         for request in requests:
             if request.engine not in (None, "core") or request.threads != 1:
                 raise InputError(f"{self.name} counts the C core on one thread; leave --engine and --threads out")
-            if request.profile or request.photos or request.meter or len(request.models) > 1:
-                raise InputError(f"{self.name} only counts: leave --baseline, --photos, --profile and --meter out")
+            if request.photos or request.meter or len(request.models) > 1:
+                raise InputError(f"{self.name} only counts: leave --baseline, --photos and --meter out")
             if request.head and self._processor.board:
                 raise InputError(f"{self.name} counts no head swap; leave --head out")
             if not (found := facts(Path(request.models[0]))).ours or found.kind != "tflite":
@@ -119,7 +129,8 @@ class QemuDevice:
         with tempfile.TemporaryDirectory() as folder:
             command = self._bare(request, Path(folder)) if self._processor.board else self._user(request)
             counts = {kind: tuple(self._difference(command, kind) for _ in range(REPEATS)) for kind in kinds}
-        data = Path(request.models[0]).read_bytes()
+            data = Path(request.models[0]).read_bytes()
+            profile = self._profile(command, core_steps(data)) if request.profile else ()
         measured = Measured(
             engine=self._engine,
             load=counts["load"][0],
@@ -129,9 +140,16 @@ class QemuDevice:
             prepare=counts["prepare"],
             frame=counts["frame"],
             swap=counts.get("swap", ()),
+            profile=profile,
+            profiler="the C core, each step counted" if profile else None,
             memory={"arena": arena_size(data)},
         )
         return [measured], State(), State()
+
+    def _profile(self, command: list[str], names: list[tuple[str, str]]) -> tuple[tuple[str, str, float], ...]:
+        """Each step: what one step more takes."""
+        counts = [self._count([w.format(what=f"steps{n}", times=1) for w in command]) for n in range(len(names) + 1)]
+        return tuple((*name, float(b - a)) for name, a, b in zip(names, counts, counts[1:], strict=False))
 
     def _difference(self, command: list[str], kind: str) -> float:
         more, less = (self._count([w.format(what=kind, times=n) for w in command]) for n in (TIMES, 0))
@@ -160,13 +178,13 @@ class QemuDevice:
         return [*words, *(w.replace("{", "{{").replace("}", "}}") for w in [*head, request.models[0]])]
 
     def _bare(self, request: Request, folder: Path) -> list[str]:
-        core, program = core_folder(), folder / "bare.elf"
+        program = folder / "bare.elf"
         model = folder / "model.tflite"  # a path without quotes and spaces, for the compiler's macro
         shutil.copy(request.models[0], model)
         command = ["arm-none-eabi-gcc", *self._processor.flags, "-std=c11", "-Os", "-ffp-contract=off", "-nostdlib"]
-        command += ["-ffreestanding", "-DT2M_OWN_MEMORY", f'-DMODEL="{model}"', f"-I{core / 'include'}"]
+        command += ["-ffreestanding", "-DT2M_OWN_MEMORY", f'-DMODEL="{model}"', *core_includes()]
         command += ["-T", str(HERE / self._processor.script), str(HERE / "bare.c")]
-        compile_aside([*command, *map(str, sorted((core / "src").glob("*.c"))), "-lgcc"], program)
+        compile_aside([*command, *map(str, profiled_core()), "-lgcc"], program)
         words = [self._processor.emulator, "-M", self._processor.board, "-display", "none", "-serial", "none"]
         words += ["-monitor", "none", "-chardev", "stdio,id=out", "-semihosting-config"]
         words += ["enable=on,target=native,chardev=out,arg=bare,arg={what},arg={times}"]
