@@ -29,7 +29,7 @@ from t2m_runtime.arena import arena_size
 from t2m_runtime.errors import InputError, WorkError
 
 PRECISIONS = ("int8", "fp32", "fp16", "int8-dynamic")
-COUNTED = ("cortex-a53", "cortex-a72", "cortex-a76", "cortex-m4", "cortex-m7")
+COUNTED = ("cortex-a53", "cortex-a72", "cortex-a76", "cortex-m4", "cortex-m7", "cortex-m55")
 ROUNDS = 5
 """How often two engines that cannot share a process take turns."""
 

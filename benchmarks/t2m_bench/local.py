@@ -115,7 +115,8 @@ def _of_the_first(request: Request, subject: Subject) -> dict[str, Any]:
     if request.profile:
         from t2m_bench.profiles import profile
 
-        extra["profile"] = profile(Path(request.models[0]), request.threads)
+        found = profile(Path(request.models[0]), subject.engine.split()[0], request.threads)
+        extra["profile"], extra["profiler"] = found.operators, found.by
     return extra
 
 

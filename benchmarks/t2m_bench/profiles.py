@@ -1,19 +1,28 @@
-"""What each operator of a model takes: from ONNX Runtime's own profile, or by cutting a .tflite behind each operator.
+"""What each operator of a model takes: from the engine's own profiler, or by cutting a .tflite behind each operator.
 
-LiteRT's Python package gives no profile. A model cut behind an operator runs everything up to it, on the same kernels;
-the time of an operator is the difference of two such models, the least of many rounds in which they take turns.
+A model cut behind an operator runs everything up to it, on the same kernels; the time of an operator is the difference
+of two such models, the least of many rounds in which they take turns. That is for LiteRT before 2.2, tflite-runtime,
+and models that LiteRT's compiled-model functions do not take.
 """
 
 from __future__ import annotations
 
 import json
+import platform
 import struct
+import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from t2m_bench import litert_profiler
+from t2m_bench.board.building import architecture_of, board_program
 from t2m_runtime.artifact import kind_of, read_bytes
 from t2m_runtime.errors import InputError
 from t2m_runtime.tflite_file import check_model, read_operator, read_tensor
@@ -21,20 +30,67 @@ from t2m_runtime.tflite_file import check_model, read_operator, read_tensor
 ROUNDS = 60
 MAX_OPERATORS = 400
 
-Profile = tuple[tuple[str, str, float], ...]
+CORE = "the C core, each step timed"
+CUT = "the model cut behind each operator"
 
 
-def profile(path: Path, threads: int = 1) -> Profile:
-    """(operator, its kind, seconds) in the order in which they run.
+@dataclass(frozen=True)
+class Profile:
+    """by: what measured it; operators: (operator, its kind, seconds) in the order in which they run."""
+
+    by: str
+    operators: tuple[tuple[str, str, float], ...]
+
+
+def profile(path: Path, engine: str, threads: int = 1) -> Profile:
+    """Of a model on an engine, by its name.
 
     Raises:
         InputError: the model cannot be profiled.
     """
     data = read_bytes(path)
-    return _onnx(data, threads) if kind_of(data) == "onnx" else _tflite(data, threads)
+    if kind_of(data) == "onnx":
+        return Profile("ONNX Runtime's profiler", _onnx(data, threads))
+    if engine == "core":
+        return _core(path)
+    if engine != "tflite_runtime":
+        try:
+            reference = engine == "litert-reference"
+            return Profile("LiteRT's profiler", litert_profiler.profile(path, threads, ROUNDS, reference))
+        except litert_profiler.NoProfiler:
+            pass
+    return Profile(CUT, _by_cutting(data, engine, threads))
 
 
-def _onnx(data: bytes, threads: int) -> Profile:
+def _core(path: Path) -> Profile:
+    """The board program, on this machine."""
+    program = board_program(architecture_of(platform.machine()))
+    done = subprocess.run(
+        [str(program), "milliseconds=0", f"profile={ROUNDS}", str(path)], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise InputError(f"the C core cannot profile {path.name}: {done.stderr.strip()[-200:]}")
+    return core_profile(path.read_bytes(), [t / 1e9 for t in json.loads(done.stdout)[0]["profile"]])
+
+
+def core_profile(model: bytes, steps: Sequence[float]) -> Profile:
+    """The C core's steps (core_steps), with what each takes."""
+    names = core_steps(model)
+    if len(names) != len(steps):
+        raise InputError(f"the C core has {len(steps)} steps for {len(names)} operators; compile the model again")
+    return Profile(CORE, tuple((name, kind, t) for (name, kind), t in zip(names, steps, strict=True)))
+
+
+def core_steps(model: bytes) -> list[tuple[str, str]]:
+    """(result, kind) of each operator of the backbone, and at last the whole head: what profile.h calls steps."""
+    operators = operators_of(model)
+    features = next(
+        (i for i, (name, _) in enumerate(operators) if name.split()[:1] == ["features"]), len(operators) - 1
+    )
+    return [*operators[: features + 1], ("the head", "all of its layers")]
+
+
+def _onnx(data: bytes, threads: int) -> tuple[tuple[str, str, float], ...]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -57,13 +113,15 @@ def _onnx(data: bytes, threads: int) -> Profile:
     return tuple((name, kind, float(np.median(t))) for (name, kind), t in times.items())
 
 
-def _tflite(data: bytes, threads: int) -> Profile:
-    from ai_edge_litert.interpreter import Interpreter
-
+def _by_cutting(data: bytes, engine: str, threads: int) -> tuple[tuple[str, str, float], ...]:
+    package = import_module(f"{'tflite_runtime' if engine == 'tflite_runtime' else 'ai_edge_litert'}.interpreter")
+    options: dict[str, Any] = {"num_threads": threads}
+    if engine == "litert-reference":
+        options["experimental_op_resolver_type"] = package.OpResolverType.BUILTIN_REF
     rng = np.random.default_rng(0)
     interpreters, names = [], []
     for name, cut in cuts(data):
-        interpreter = Interpreter(model_content=cut, num_threads=threads)
+        interpreter = package.Interpreter(model_content=cut, **options)
         interpreter.allocate_tensors()
         detail = interpreter.get_input_details()[0]
         interpreter.set_tensor(detail["index"], rng.integers(0, 256, detail["shape"]).astype(detail["dtype"]))
@@ -84,19 +142,28 @@ def _tflite(data: bytes, threads: int) -> Profile:
 
 
 def cuts(model: bytes) -> list[tuple[tuple[str, str], bytes]]:
-    """((result and its shape, kind), the model cut behind it) for each operator of a .tflite, in order."""
+    """(as operators_of names it, the model cut behind it) for each operator of a .tflite, in order."""
     tables, found = check_model(model), []
     if len(tables.operators) > MAX_OPERATORS:
         raise InputError(f"the model has {len(tables.operators)} operators; at most {MAX_OPERATORS} are profiled")
-    for count, position in enumerate(tables.operators, start=1):
-        code, _, results = read_operator(model, position)
-        tensor = read_tensor(model, tables.tensors[results[0]])
+    for count, (position, name) in enumerate(zip(tables.operators, operators_of(model), strict=True), start=1):
+        _, _, results = read_operator(model, position)
         cut = bytearray(model)
         struct.pack_into("<I", cut, tables.operators_at, count)
         struct.pack_into("<i", cut, tables.outputs_at + 4, results[0])
+        found.append((name, bytes(cut)))
+    return found
+
+
+def operators_of(model: bytes) -> list[tuple[str, str]]:
+    """(result and its shape, kind) of each operator of a .tflite, in order."""
+    tables, found = check_model(model), []
+    for position in tables.operators:
+        code, _, results = read_operator(model, position)
+        tensor = read_tensor(model, tables.tensors[results[0]])
         builtin = tables.operator_codes[code][0]
         what = f"{tensor.name} {'x'.join(map(str, tensor.shape[1:]))}".strip()
-        found.append(((what, KINDS.get(builtin, f"operator {builtin}")), bytes(cut)))
+        found.append((what, KINDS.get(builtin, f"operator {builtin}")))
     return found
 
 

@@ -41,7 +41,7 @@ class Measured:
         runs: single inferences of the steady state; blocks: the median of each block of runs, in order.
         prepare: camera frame -> model input; frame: camera frame -> class names; swap: head file -> ready to run.
         named: index of the best label of each photo.
-        profile: (operator, its kind, time) in the order in which they run.
+        profile: (operator, its kind, time) in the order in which they run; profiler: what measured them.
         energy: meter, joules, seconds, idle_watts.
         memory: MB: before (the process without a model), peak; arena: bytes of the C core's memory.
     """
@@ -56,5 +56,6 @@ class Measured:
     swap: tuple[float, ...] = ()
     named: tuple[int, ...] = ()
     profile: tuple[tuple[str, str, float], ...] = ()
+    profiler: str | None = None
     energy: dict[str, Any] | None = None
     memory: dict[str, float] | None = None

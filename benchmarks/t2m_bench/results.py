@@ -16,7 +16,7 @@ from t2m_bench.request import Measured
 from t2m_bench.subject import Facts
 from t2m_bench.timing import Ratio, Summary, summarise
 
-SCHEMA = 2
+SCHEMA = 3
 MIN_SECONDS, MIN_COUNT, MIN_REST = 60.0, 1024, 60.0
 """MLPerf Mobile's single-stream rules: a minute, 1,024 queries, a minute's rest (quick mode); it reports the p90."""
 TINY_SECONDS, TINY_COUNT = 10.0, 10
@@ -36,7 +36,7 @@ class Result:
             a device counts them, which are no times.
         runs, prepare, frame, swap: summaries (timing.Summary), None where not measured.
         quantiles: of single runs, from 0 to 100 %, 101 of them; blocks: medians of blocks of runs, in order.
-        memory: MB, and bytes of the C core's arena; profile: [operator, kind, time].
+        memory: MB, and bytes of the C core's arena; profile: [operator, kind, time]; profiler: what measured those.
         accuracy: of the same engine, settings and file: {folder, images, right, accuracy}.
         checks: rule -> whether it is kept. suspect: reasons to distrust the figures.
         compile: what making the file took: {command, processes, median_s, min_s, peak_mb}.
@@ -68,6 +68,7 @@ class Result:
     blocks: tuple[float, ...]
     memory: dict[str, float] | None
     profile: tuple[tuple[str, str, float], ...]
+    profiler: str | None
     energy: dict[str, Any] | None
     accuracy: dict[str, Any] | None
     checks: dict[str, bool]
@@ -134,6 +135,7 @@ def result(
         blocks=tuple(t * scale for t in measured.blocks),
         memory=measured.memory,
         profile=tuple((name, kind, t * scale) for name, kind, t in measured.profile),
+        profiler=measured.profiler,
         energy=_energy(measured),
         accuracy=accuracy,
         checks=mlperf_checks(runs, sum(measured.runs), run.rested) if run.unit == "ms" else {},

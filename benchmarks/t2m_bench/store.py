@@ -1,4 +1,8 @@
-"""The local database of results: one SQLite file, one row a result."""
+"""The local database of results: one SQLite file, one row a result.
+
+Its user_version is the schema of its newest results. A database of an earlier t2m-edge is brought up to date when it is
+opened; one of a later t2m-edge is refused.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from t2m_bench.results import SCHEMA
+from t2m_bench.upgrade import upgraded
 from t2m_runtime.errors import InputError
 
 TABLE = """
@@ -35,13 +41,7 @@ def add(path: Path, results: Iterable[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(_open(path)) as database, database:
         for r in results:
-            runs = r["runs"]
-            row = (
-                r["when"], r["name"], r["sha256"], r["engine"], r["threads"], r["device"], r["machine"]["processor"],
-                r["unit"], runs["p50"], runs["p90"], bool(r["suspect"]), json.dumps(r),
-            )  # fmt: skip
-            marks = ", ".join("?" * len(row))
-            database.execute(f"insert into runs ({', '.join(COLUMNS[1:])}, result) values ({marks})", row)
+            _insert(database, r)
 
 
 def history(path: Path, model: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
@@ -67,13 +67,40 @@ def get(path: Path, number: int) -> dict[str, Any]:
             row = database.execute("select result from runs where id = ?", (number,)).fetchone()
     if row is None:
         raise InputError(f"there is no result {number} in {path}; t2m-edge bench history lists them")
-    return json.loads(row[0])
+    return upgraded(json.loads(row[0]))
+
+
+def _insert(database: sqlite3.Connection, r: dict[str, Any], number: int | None = None) -> None:
+    runs = r["runs"]
+    row = (
+        number, r["when"], r["name"], r["sha256"], r["engine"], r["threads"], r["device"], r["machine"]["processor"],
+        r["unit"], runs["p50"], runs["p90"], bool(r["suspect"]), json.dumps(r),
+    )  # fmt: skip
+    marks = ", ".join("?" * len(row))
+    database.execute(f"insert into runs ({', '.join(COLUMNS)}, result) values ({marks})", row)
 
 
 def _open(path: Path) -> sqlite3.Connection:
     try:
         database = sqlite3.connect(path, timeout=10)
-        database.execute(TABLE)
-    except sqlite3.DatabaseError as error:
+        (version,) = database.execute("pragma user_version").fetchone()
+        if version > SCHEMA:
+            raise InputError(f"{path} was written by a later t2m-edge (schema {version}); update this one")
+        if version < SCHEMA:
+            _update(database)
+    except sqlite3.Error as error:
         raise InputError(f"{path} is not a database of results ({error}); name another with T2M_BENCH_DB") from None
     return database
+
+
+def _update(database: sqlite3.Connection) -> None:
+    """A new database, or one of an earlier schema, in one transaction; schema 1 had a table called results."""
+    with database:
+        database.execute("begin immediate")
+        database.execute(TABLE)
+        if database.execute("select 1 from sqlite_master where name = 'results'").fetchone():
+            for number, text in database.execute("select id, result from results").fetchall():
+                taken = database.execute("select 1 from runs where id = ?", (number,)).fetchone()
+                _insert(database, upgraded(json.loads(text)), None if taken else number)
+            database.execute("drop table results")
+        database.execute(f"pragma user_version = {SCHEMA}")

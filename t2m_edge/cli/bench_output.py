@@ -67,7 +67,8 @@ def _print_profile(result: dict[str, Any]) -> None:
     most = sorted(result["profile"], key=lambda o: -o[2])[:8]
     say()
     rows = [[name, kind, shown(t, result["unit"]), f"{t / total:.0%}"] for name, kind, t in most]
-    say_table([f"{result['name']}, {result['engine']}", "operator", result["unit"], "share"], rows, right=(2, 3))
+    header = [f"{result['name']}, {result['engine']}", f"operator, by {result['profiler']}", result["unit"], "share"]
+    say_table(header, rows, right=(2, 3))
 
 
 class Steps:

@@ -17,6 +17,7 @@ import pytest
 from t2m_bench.board.building import ARCHITECTURES, MAX_BYTES, architecture_of, board_program
 from t2m_bench.devices import open_device
 from t2m_bench.devices.board import Board, Transport
+from t2m_bench.profiles import CORE
 from t2m_bench.request import Request
 from t2m_edge.cli.main import run
 from t2m_runtime import Classifier
@@ -48,9 +49,11 @@ def left(folder: Path) -> list[str]:
 def test_everything_is_measured_and_nothing_stays(board: Board, model: Path, head: Path, tmp_path: Path) -> None:
     photos = np.random.default_rng(0).integers(0, 256, (5, 96, 96, 3), np.uint8)
     np.save(tmp_path / "photos.npy", photos)
-    request = Request((str(model),), seconds=0.2, head=str(head), photos=str(tmp_path / "photos.npy"))
+    request = Request((str(model),), seconds=0.2, head=str(head), photos=str(tmp_path / "photos.npy"), profile=True)
     board.check([request])
     (found,), before, _ = board.measure(request)
+    assert found.profiler == CORE and found.profile[-1][0] == "the head"
+    assert 0.2 < sum(t for _, _, t in found.profile) / np.median(found.runs) < 5
     assert found.engine.startswith("core ") and len(found.blocks) == 10 and len(found.runs) >= 10
     assert min(found.runs) > 0 and found.load > 0 and found.first > 0
     assert len(found.prepare) == len(found.frame) == 30 and len(found.swap) == 200
@@ -95,7 +98,6 @@ def test_what_a_board_cannot_do_is_said_before_it_starts(board: Board, model: Pa
     foreign.write_bytes(b"\x08\x09")
     for request, words in (
         (Request((str(model),), threads=2), "one thread"),
-        (Request((str(model),), profile=True), "--profile"),
         (Request((str(model),), meter="powercap"), "--meter"),
         (Request((str(model),), engine="tflite_runtime"), "needs Python"),
     ):

@@ -32,6 +32,7 @@ def result(name: str = "model.tflite", **changes) -> dict:
         "first": 2.0, "runs": summary, "prepare": summary, "frame": summary, "swap": None,
         "quantiles": list(np.percentile(times, range(101))), "blocks": [1.2] * 20,
         "memory": {"before": 50.0, "peak": 60.0}, "profile": [["a", "CONV_2D", 0.5], ["b", "SOFTMAX", 0.1]],
+        "profiler": "LiteRT's profiler",
         "energy": None, "accuracy": None, "checks": {"a rule": True, "another": False}, "suspect": [],
         "baseline": None, "suite": None, "compile": None,
     }  # fmt: skip
@@ -81,7 +82,8 @@ def test_every_part_is_on_the_page_and_it_is_whole() -> None:
     text = " ".join(Reader(page(FULL)).text)
     for words in (
         "One inference", "Against the baseline", "slower", "Latency against accuracy", "Threads", "All numbers",
-        "Memory and size", "Operators", "CONV_2D", "Can it be believed?", "the machine was busy", "Fast One",
+        "Memory and size", "Operators", "CONV_2D", "LiteRT's profiler", "Can it be believed?",
+        "the machine was busy", "Fast One",
         "40 °C → 44 °C", "23.6", "not times", "Raw data",
     ):  # fmt: skip
         assert words in text, words
@@ -106,7 +108,9 @@ def test_names_cannot_write_html() -> None:
     assert "<script" not in found and '"onload' not in found
 
 
-@pytest.mark.parametrize("changes", [{"blocks": [1.2]}, {"quantiles": [0.5] * 101}, {"memory": None}, {"profile": []}])
+@pytest.mark.parametrize(
+    "changes", [{"blocks": [1.2]}, {"quantiles": [0.5] * 101}, {"quantiles": []}, {"memory": None}, {"profile": []}]
+)
 def test_poor_results_still_give_a_page(changes: dict) -> None:
     found = page([result(**changes)])
     Reader(found)

@@ -1,10 +1,11 @@
-/* Counts on a bare Cortex-M in qemu: the model in flash, no libc. Semihosting gives the command line and takes output.
+/* Counts on a bare Cortex-M in qemu: the model in the program, no libc. Semihosting gives the command line and takes output.
  *
  *     qemu-system-arm -M mps2-an386 -semihosting-config enable=on,target=native,arg=bare,arg=WHAT,arg=N -kernel bare.elf
  *
- * WHAT: load, run, prepare or frame, N times (one digit). MODEL: the file, when this is compiled.
+ * WHAT: load, run, prepare, frame or steps, N times (one digit); steps12: the first 12 (profile.h). MODEL: the file, when
+ * this is compiled.
  */
-#include "t2m.h"
+#include "profile.h"
 
 #define FRAME_WIDTH 640u
 #define FRAME_HEIGHT 480u
@@ -52,9 +53,12 @@ static int main(void) {
   const char *word = line;
   while (*word && *word != ' ') word++;
   const char what = word[1];
-  uint32_t times = 0;
-  for (const char *at = word; *at; at++)
-    if (*at >= '0' && *at <= '9') times = (uint32_t)(*at - '0');
+  uint32_t times = 0, steps = 0;
+  for (const char *at = word; *at; at++) {
+    if (*at < '0' || *at > '9') continue;
+    steps = steps * 10u + times;
+    times = (uint32_t)(*at - '0');
+  }
   frame.width = FRAME_WIDTH;
   frame.height = FRAME_HEIGHT;
   frame.plane[0].data = pixels;
@@ -63,6 +67,8 @@ static int main(void) {
   check(t2m_run(model));
   for (uint32_t i = 0; i < times; i++) {
     if (what == 'l') check(t2m_open(&model, model_start, size, &room, arena, sizeof arena));
+    if (what == 's')
+      for (uint32_t step = 0; step < steps && step < profile_steps(model); step++) profile_step(model, step);
     if (what == 'p' || what == 'f') check(t2m_prepare(model, &frame));
     if (what == 'r' || what == 'f') check(t2m_run(model));
   }

@@ -5,17 +5,19 @@
  * With two models, blocks of runs take turns. Options:
  *     milliseconds=N   steady state of each model: 10000
  *     head=FILE     a head file whose swap into the first model is timed
+ *     profile=N     time each step of the first model (profile.h) in N rounds
  *     photos=FILE   prepared images, height x width x 3 bytes each, that the first model names
  *     remove=PATH   removed at once, when everything was read; may be given often (the program itself, its folder last)
- *     count=WHAT    nothing, load, run, prepare, frame or swap: only that, times= often, for a counter outside
+ *     count=WHAT    nothing, load, run, prepare, frame or swap: only that, times= often, for a counter outside;
+ *                   steps12: the first 12 steps
  *     times=N
  *
  * Times are nanoseconds. Exit status: 0, or 2 with one line on standard error.
  */
 #include "linux.h"
-#include "t2m.h"
+#include "profile.h"
 
-enum { MOST_MODELS = 2, MOST_RUNS = 1 << 21, FRAME_RUNS = 30, SWAP_RUNS = 200, MIN_BLOCKS = 10 };
+enum { MOST_MODELS = 2, MOST_RUNS = 1 << 21, FRAME_RUNS = 30, SWAP_RUNS = 200, MIN_BLOCKS = 10, MOST_STEPS = 256 };
 #define BLOCK_NANOSECONDS 100000000u
 #define WORD(x) #x
 #define TEXT(x) WORD(x)
@@ -79,6 +81,11 @@ static bool option(const char *text, const char *name, const char **value) {
 static bool same(const char *a, const char *b) {
   while (*a && *a == *b) a++, b++;
   return *a == *b;
+}
+
+static bool begins(const char *text, const char *with) {
+  while (*with && *text == *with) text++, with++;
+  return !*with;
 }
 
 static uint64_t number(const char *text) {
@@ -297,7 +304,40 @@ static void name_photos(subject *s, const file *photos) {
   put("]");
 }
 
-static void print_model(subject *s, const t2m_frame *frame, const file *head, const file *photos) {
+/* The least that the clock shows between two readings. */
+static uint64_t clock_cost(void) {
+  uint64_t least = UINT64_MAX;
+  for (size_t i = 0; i < 200; i++) {
+    uint64_t began = now(), took = now() - began;
+    if (took < least) least = took;
+  }
+  return least;
+}
+
+/* Each step's median over the rounds, without what reading the clock takes. */
+static void profile(subject *s, uint64_t rounds) {
+  uint64_t medians[MOST_STEPS];
+  const uint64_t reading = clock_cost();
+  const uint32_t steps = profile_steps(s->model);
+  uint64_t *times = take((size_t)(rounds * steps) * sizeof *times);
+  if (!times || steps > MOST_STEPS) fail("the profile", "larger than the free memory");
+  for (uint64_t round = 0; round < rounds; round++) {
+    fill(s->model);
+    for (uint32_t step = 0; step < steps; step++) {
+      uint64_t began = now();
+      profile_step(s->model, step);
+      times[step * rounds + round] = now() - began;
+    }
+  }
+  for (uint32_t step = 0; step < steps; step++) {
+    sort(times + step * rounds, (size_t)rounds);
+    uint64_t median = times[step * rounds + rounds / 2u];
+    medians[step] = median > reading ? median - reading : 0;
+  }
+  put_list("profile", medians, steps);
+}
+
+static void print_model(subject *s, const t2m_frame *frame, const file *head, const file *photos, uint64_t rounds) {
   uint64_t times[SWAP_RUNS];
   put("{\"engine\": \"core " T2M_VERSION " ");
   put(t2m_kernels(s->model));
@@ -334,6 +374,7 @@ static void print_model(subject *s, const t2m_frame *frame, const file *head, co
     put_list("swap", times, SWAP_RUNS);
     check(s->path, t2m_swap_head(s->model, NULL, 0));
   }
+  if (rounds) profile(s, rounds);
   if (photos->data) name_photos(s, photos);
   put("}");
 }
@@ -347,7 +388,11 @@ static void count(subject *s, const char *what, uint64_t times, const file *head
     else if (same(what, "prepare")) check(s->path, t2m_prepare(s->model, frame));
     else if (same(what, "frame")) classify(s, frame);
     else if (same(what, "swap")) check("the head", t2m_swap_head(s->model, head->data, head->size));
-    else if (!same(what, "nothing")) fail(what, "is nothing to count");
+    else if (begins(what, "steps")) {
+      fill(s->model);
+      for (uint32_t step = 0; step < number(what + 5) && step < profile_steps(s->model); step++)
+        profile_step(s->model, step);
+    } else if (!same(what, "nothing")) fail(what, "is nothing to count");
   }
   put("{\"engine\": \"core " T2M_VERSION " ");
   put(t2m_kernels(s->model));
@@ -364,7 +409,7 @@ __attribute__((used)) void start_c(const long *stack) {
   subject subjects[MOST_MODELS] = {0};
   file head = {NULL, 0}, photos = {NULL, 0};
   const char *value, *counted = NULL;
-  uint64_t milliseconds = 10000, times = 1;
+  uint64_t milliseconds = 10000, times = 1, rounds = 0;
   size_t models = 0;
   for (int i = 1; i < words; i++) {
     if (option(word[i], "milliseconds", &value)) milliseconds = number(value);
@@ -372,6 +417,7 @@ __attribute__((used)) void start_c(const long *stack) {
     else if (option(word[i], "photos", &value)) photos = read_file(value);
     else if (option(word[i], "count", &value)) counted = value;
     else if (option(word[i], "times", &value)) times = number(value);
+    else if (option(word[i], "profile", &value)) rounds = number(value);
     else if (option(word[i], "remove", &value)) remove_path(value);
     else if (models == MOST_MODELS) fail(word[i], "is one model too many");
     else {
@@ -399,7 +445,7 @@ __attribute__((used)) void start_c(const long *stack) {
   put("[");
   for (size_t i = 0; i < models; i++) {
     if (i) put(", ");
-    print_model(&subjects[i], &frame, i ? &none : &head, i ? &none : &photos);
+    print_model(&subjects[i], &frame, i ? &none : &head, i ? &none : &photos, i ? 0 : rounds);
   }
   put("]\n");
   flush();

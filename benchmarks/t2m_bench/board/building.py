@@ -66,6 +66,16 @@ def core_folder() -> Path:
     raise InputError("the C core's sources are missing from this installation; install t2m-edge again")
 
 
+def core_includes() -> list[str]:
+    """The compiler's flags for profiled_core."""
+    return [f"-I{core_folder() / 'include'}", f"-I{core_folder() / 'src'}"]
+
+
+def profiled_core() -> list[Path]:
+    """The core's sources, with profile.c in the place of the one that it contains."""
+    return [HERE / "profile.c", *sorted(p for p in (core_folder() / "src").glob("*.c") if p.name != "model.c")]
+
+
 def board_program(architecture: str) -> Path:
     """The program's path; built now if it is not in the cache.
 
@@ -75,14 +85,14 @@ def board_program(architecture: str) -> Path:
     """
     command = _compiler(architecture)
     core = core_folder()
-    sources = [HERE / "board.c", *sorted((core / "src").glob("*.c"))]
-    read = [*sources, HERE / "linux.h", core / "include" / "t2m.h", *sorted((core / "src").glob("*.h"))]
+    sources = [HERE / "board.c", *profiled_core()]
+    read = [*sources, *sorted(HERE.glob("*.h")), core / "include" / "t2m.h", *sorted((core / "src").glob("*.[ch]"))]
     digest = hashlib.sha256(" ".join([*command, *FLAGS]).encode())
     for path in read:
         digest.update(path.read_bytes())
     target = cache_folder() / f"board-{architecture}-{digest.hexdigest()[:16]}"
     if not target.is_file():
-        compile_aside([*command, *FLAGS, f"-I{core / 'include'}", *map(str, sources), "-lgcc"], target)
+        compile_aside([*command, *FLAGS, *core_includes(), *map(str, sources), "-lgcc"], target)
         if target.stat().st_size > MAX_BYTES:
             raise WorkError(f"the board program has {target.stat().st_size:,} bytes, over {MAX_BYTES:,}")
     return target

@@ -1,4 +1,4 @@
-/* The C core for the browser: one model, one camera frame, each kind of work a call of its own (browser/bench.mjs). */
+/* The C core for the browser: one model, one camera frame, each kind of work a call of its own (browser/core.mjs). */
 #include "t2m.h"
 
 #define EXPORT(name) __attribute__((export_name(name)))

@@ -1,11 +1,8 @@
-// Measures a model on the C core in this browser, in milliseconds, and posts what it found.
+// Measures a model on an engine in this browser, in milliseconds, and posts what it found. An engine is a module with
+// open(threads, version) -> {name, load(bytes) -> {run, prepare, classify, memory}}; prepare and classify only where it has them.
 const BLOCK = 100;
 const FRAME_RUNS = 30;
 const MIN_BLOCKS = 10;
-
-function check(status) {
-  if (status) throw new Error(`the core refuses the model: t2m status ${status}`);
-}
 
 function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
@@ -18,44 +15,42 @@ async function bytes(path) {
   return answer.arrayBuffer();
 }
 
-async function measure(seconds) {
-  const [code, file] = await Promise.all([bytes("core.wasm"), bytes("model.tflite")]);
-  const began = performance.now();
-  const core = (await WebAssembly.instantiate(code, {})).instance.exports;
-  const at = core.take(file.byteLength);
-  new Uint8Array(core.memory.buffer, at, file.byteLength).set(new Uint8Array(file));
-  check(core.load(at, file.byteLength));
-  const loaded = performance.now();
-  check(core.prepare());
-  const ready = performance.now();
-  check(core.run());
-  const first = performance.now() - ready;
-  const timed = (work) => {
-    const start = performance.now();
-    check(work());
-    return performance.now() - start;
-  };
+async function timed(work) {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
+}
+
+async function several(work) {
+  const times = [];
+  for (let i = 0; work && i < FRAME_RUNS; i++) times.push(await timed(work));
+  return times;
+}
+
+async function measure(asked) {
+  const seconds = Number(asked.get("seconds"));
+  const file = await bytes("model");
+  const opened = await (await import(`./${asked.get("engine")}.mjs`)).open(Number(asked.get("threads")), asked.get("version"));
+  let model;
+  const load = await timed(async () => (model = await opened.load(file)));
+  const first = await timed(model.run);
   const runs = [];
   const blocks = [];
   for (let i = 0; i < Math.max(MIN_BLOCKS, Math.round((seconds * 1000) / BLOCK)); i++) {
     const block = [];
     const end = performance.now() + BLOCK;
-    core.run();
-    while (!block.length || performance.now() < end) block.push(timed(core.run));
+    await model.run();
+    while (!block.length || performance.now() < end) block.push(await timed(model.run));
     runs.push(...block);
     blocks.push(median(block));
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
-  const several = (work) => Array.from({ length: FRAME_RUNS }, () => timed(work));
-  const text = new Uint8Array(core.memory.buffer, core.kernels(), 32);
-  const kernels = new TextDecoder().decode(text.slice(0, text.indexOf(0)));
-  const memory = core.memory.buffer.byteLength;
-  return {
-    kernels, memory, first, runs, blocks, load: loaded - began, prepare: several(core.prepare), frame: several(core.frame),
-    agent: navigator.userAgent, cores: navigator.hardwareConcurrency,
-  };
+  const prepare = await several(model.prepare);
+  const frame = await several(model.classify);
+  const memory = model.memory ? model.memory() : null;
+  return { engine: opened.name, load, first, runs, blocks, prepare, frame, memory, agent: navigator.userAgent };
 }
 
-const seconds = Number(new URLSearchParams(location.search).get("seconds"));
-const found = await measure(seconds).catch((error) => ({ error: String(error) }));
+const asked = new URLSearchParams(location.search);
+const found = await measure(asked).catch((error) => ({ error: String(error) }));
 await fetch("found", { method: "POST", body: JSON.stringify(found) });

@@ -13,13 +13,14 @@ import re
 import shlex
 import subprocess
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from t2m_bench.board.building import architecture_of, board_program
 from t2m_bench.local import answer
 from t2m_bench.machine import CHANGING, FIXED, Machine, State, machine_from, state_from
+from t2m_bench.profiles import ROUNDS, core_profile
 from t2m_bench.request import Measured, Request
 from t2m_bench.subject import facts
 from t2m_runtime.errors import InputError
@@ -125,8 +126,6 @@ class Board:
                 continue
             if request.threads != 1:
                 raise InputError(f"the C core runs on one thread; --threads {request.threads} needs another --engine")
-            if request.profile:
-                raise InputError("the C core gives no operator profile; leave --profile out")
             for model in request.models:
                 if not (found := facts(Path(model))).ours or found.kind != "tflite":
                     raise InputError(
@@ -159,6 +158,8 @@ class Board:
     def _core(self, request: Request) -> list[Measured]:
         files = {"board": (self._program or Path()).read_bytes()}
         words = [f"milliseconds={request.seconds * 1000:.0f}"]
+        if request.profile:
+            words.append(f"profile={ROUNDS}")
         if request.head:
             files["head"] = Path(request.head).read_bytes()
             words.append("head=head")
@@ -167,7 +168,11 @@ class Board:
         found = self._run_program(files, [*words, *names], request.seconds * len(names))
         named = tuple(self._name_photos(request, files)) if request.photos else ()
         try:
-            return [_measured(item, named if i == 0 else ()) for i, item in enumerate(found)]
+            measured = [_measured(item, named if i == 0 else ()) for i, item in enumerate(found)]
+            if request.profile:
+                steps = core_profile(files[names[0]], [t / 1e9 for t in found[0]["profile"]])
+                measured[0] = replace(measured[0], profile=steps.operators, profiler=steps.by)
+            return measured
         except (KeyError, TypeError, ValueError, AttributeError):
             raise InputError(f"{self.name}: its answer makes no sense; is something else printed there?") from None
 

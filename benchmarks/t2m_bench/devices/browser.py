@@ -1,22 +1,25 @@
-"""A browser on this machine: headless Chromium runs the C core as WebAssembly on a page of a local server."""
+"""A browser on this machine: headless Chromium measures models on a page of a local server.
+
+The engine is the C core as WebAssembly, or by name LiteRT.js or onnxruntime-web, which are npm packages.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
+import time
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from t2m_bench.board.building import HERE, cache_folder, compile_aside, core_folder
+from t2m_bench.board.building import HERE
+from t2m_bench.devices.web_engines import PACKAGES, find_package, import_map, version_of, wasm_core
 from t2m_bench.machine import Machine, State, machine, state
 from t2m_bench.request import Measured, Request
 from t2m_bench.subject import facts
@@ -24,8 +27,10 @@ from t2m_runtime.errors import InputError
 
 BROWSERS = ("chromium", "google-chrome", "chromium-browser", "chrome", "microsoft-edge")
 START_SECONDS = 120
-SCRIPT = HERE.parent / "browser" / "bench.mjs"
-PAGE = b'<!doctype html><title>t2m-edge bench</title><script type="module" src="bench.mjs"></script>'
+SCRIPTS = HERE.parent / "browser"
+PAGE = """<!doctype html><title>t2m-edge bench</title><body><script type="importmap">{imports}</script>
+<script type="module" src="bench.mjs"></script>"""
+TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm"}
 
 
 class BrowserDevice:
@@ -34,20 +39,25 @@ class BrowserDevice:
     name, unit, rests = "browser", "ms", False
 
     def check(self, requests: list[Request]) -> None:
-        """Finds Chromium and a compiler, and refuses what a page cannot do."""
+        """Finds Chromium and the engines, and refuses what a page cannot do."""
         named = os.environ.get("T2M_BROWSER")
         self._browser = next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
         if not self._browser:
             raise InputError("--device browser needs Chromium: apt-get install chromium, or name one with $T2M_BROWSER")
         for request in requests:
-            if request.engine not in (None, "core") or request.threads != 1:
-                raise InputError("the browser runs the C core on one thread; leave --engine and --threads out")
             if request.profile or request.photos or request.meter or request.head or len(request.models) > 1:
                 raise InputError("the browser takes no --baseline, --photos, --head, --profile or --meter")
-            if not (found := facts(Path(request.models[0]))).ours or found.kind != "tflite":
-                raise InputError(f"{Path(request.models[0]).name}: the C core runs .tflite models of t2m-edge")
-        self._core = wasm_core()
-        self._agent = ""
+            model = Path(request.models[0])
+            if (engine := _engine(request)) != "core":
+                if engine not in PACKAGES:
+                    raise InputError(f"the browser runs core, {', '.join(PACKAGES)}, not {engine}")
+                find_package(engine)
+                continue
+            if request.threads != 1:
+                raise InputError(f"the C core runs on one thread; --threads {request.threads} needs another --engine")
+            if not (found := facts(model)).ours or found.kind != "tflite":
+                raise InputError(f"{model.name}: the C core runs .tflite models of t2m-edge; give another --engine")
+            wasm_core()
 
     def machine(self) -> Machine:
         """This machine."""
@@ -58,36 +68,40 @@ class BrowserDevice:
         before = state()
         found = self._on_page(request)
         if "error" in found:
-            raise InputError(f"{Path(request.models[0]).name} in the browser: {found['error']}")
+            said = " ".join(str(found["error"]).split())[:300]
+            raise InputError(f"{Path(request.models[0]).name} in the browser: {said}")
         version = re.search(r"Chrome/(\d+)", found["agent"])
 
         def seconds(key: str) -> tuple[float, ...]:
             return tuple(t / 1e3 for t in found[key])
 
         measured = Measured(
-            engine=f"core {found['kernels']}, Chromium {version[1] if version else '?'}",
+            engine=f"{found['engine']}, Chromium {version[1] if version else '?'}",
             load=found["load"] / 1e3,
             first=found["first"] / 1e3,
             runs=seconds("runs"),
             blocks=seconds("blocks"),
             prepare=seconds("prepare"),
             frame=seconds("frame"),
-            memory={"peak": found["memory"] / 2**20},
+            memory={"peak": found["memory"] / 2**20} if found["memory"] else None,
         )
         return [measured], before, state()
 
     def _on_page(self, request: Request) -> dict[str, Any]:
-        files = {
-            "/": ("text/html", PAGE),
-            "/bench.mjs": ("text/javascript", SCRIPT.read_bytes()),
-            "/core.wasm": ("application/wasm", self._core.read_bytes()),
-            "/model.tflite": ("application/octet-stream", Path(request.models[0]).read_bytes()),
-        }
-        answer: list[bytes] = []
-        arrived = threading.Event()
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(files, answer, arrived))
+        engine = _engine(request)
+        imports = json.dumps({"imports": import_map(engine)})
+        site = _Site({"/": ("text/html", PAGE.format(imports=imports).encode())})
+        site.files["/model"] = ("application/octet-stream", Path(request.models[0]).read_bytes())
+        version = ""
+        if engine == "core":
+            site.files["/core.wasm"] = ("application/wasm", wasm_core().read_bytes())
+        else:
+            site.modules = find_package(engine)
+            version = version_of(engine, site.modules)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(site))
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_address[1]}/?seconds={request.seconds}"
+        asked = f"engine={engine}&version={version}&seconds={request.seconds}&threads={request.threads}"
+        address = f"http://127.0.0.1:{server.server_address[1]}/?{asked}"
         flags = ["--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
         if os.getuid() == 0:
             flags.append("--no-sandbox")  # Chromium's sandbox does not start for root
@@ -95,27 +109,59 @@ class BrowserDevice:
             command = [str(self._browser), *flags, f"--user-data-dir={profile}", "--remote-debugging-port=0", address]
             child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
-                came = arrived.wait(START_SECONDS + 2 * request.seconds)
+                deadline = time.monotonic() + START_SECONDS + 2 * request.seconds
+                while not site.arrived.wait(0.2) and child.poll() is None and time.monotonic() < deadline:
+                    pass
             finally:
                 child.terminate()
                 child.wait()
                 server.shutdown()
                 server.server_close()
-        if not came:
-            raise InputError(f"{self._browser} gave no answer; does it start here by itself?")
-        return json.loads(answer[0])
+        if not site.answer:
+            ended = "" if child.returncode is None or child.returncode < 0 else f" and ended with {child.returncode}"
+            raise InputError(f"{self._browser} gave no answer{ended}; does it start here by itself?")
+        return json.loads(site.answer)
 
 
-def _handler(
-    files: dict[str, tuple[str, bytes]], answer: list[bytes], arrived: threading.Event
-) -> type[BaseHTTPRequestHandler]:
+def _engine(request: Request) -> str:
+    """By default the core, where it runs the model."""
+    if request.engine:
+        return request.engine
+    found = facts(Path(request.models[0]))
+    if found.kind == "onnx":
+        return "onnxruntime"
+    return "core" if found.ours else "litert"
+
+
+@dataclass
+class _Site:
+    """What the page may fetch, by path, and what it answered. modules: a node_modules folder, shown as /modules/."""
+
+    files: dict[str, tuple[str, bytes]]
+    modules: Path | None = None
+    answer: bytes = b""
+    arrived: threading.Event = field(default_factory=threading.Event)
+
+    def file(self, path: str) -> tuple[str, bytes] | None:
+        if path in self.files:
+            return self.files[path]
+        folder, name = SCRIPTS, path.lstrip("/")
+        if path.startswith("/modules/") and self.modules:
+            folder, name = self.modules, path.removeprefix("/modules/")
+        found = folder / name
+        if ".." in name or found.suffix not in TYPES or not found.is_file():
+            return None
+        return TYPES[found.suffix], found.read_bytes()
+
+
+def _handler(site: _Site) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         """Gives the page its files, and takes what it found."""
 
         def do_GET(self) -> None:
-            kind, data = files.get(self.path.split("?")[0], ("", b""))
+            kind, data = site.file(self.path.split("?")[0]) or ("", b"")
             self.send_response(200 if kind else 404)
-            # An isolated page has a clock of 5 instead of 100 microseconds.
+            # An isolated page has a clock of 5 instead of 100 microseconds, and threads.
             self.send_header("Cross-Origin-Opener-Policy", "same-origin")
             self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
             self.send_header("Content-Type", kind or "text/plain")
@@ -124,44 +170,12 @@ def _handler(
             self.wfile.write(data)
 
         def do_POST(self) -> None:
-            answer.append(self.rfile.read(int(self.headers["Content-Length"])))
+            site.answer = self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(204)
             self.end_headers()
-            arrived.set()
+            site.arrived.set()
 
         def log_message(self, *_: object) -> None:
             pass
 
     return Handler
-
-
-def wasm_core() -> Path:
-    """The core as WebAssembly with SIMD, built once.
-
-    Raises:
-        InputError: no compiler.
-    """
-    core = core_folder()
-    sources = [HERE / "wasm.c", *sorted((core / "src").glob("*.c"))]
-    if importlib.util.find_spec("ziglang"):
-        command = [sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-freestanding", "-mcpu=generic+simd128"]
-    elif shutil.which("clang") and shutil.which("wasm-ld"):
-        command = ["clang", "--target=wasm32", "-msimd128"]
-    else:
-        raise InputError('--device browser needs a C compiler once: pip install "t2m-edge[board]", or clang and lld')
-    flags = [
-        "-std=c11",
-        "-O2",
-        "-nostdlib",
-        "-ffreestanding",
-        "-DT2M_OWN_MEMORY",
-        "-ffp-contract=off",
-        "-Wl,--no-entry",
-    ]
-    digest = hashlib.sha256(" ".join([*command, *flags]).encode())
-    for path in [*sources, *sorted((core / "src").glob("*.h")), core / "include" / "t2m.h"]:
-        digest.update(path.read_bytes())
-    target = cache_folder() / f"core-{digest.hexdigest()[:16]}.wasm"
-    if not target.is_file():
-        compile_aside([*command, *flags, f"-I{core / 'include'}", *map(str, sources)], target)
-    return target

@@ -1,7 +1,7 @@
 """Exact instruction counts of the C core on processors that are not here, by qemu: they repeat, and are no times.
 
-Cortex-A: the board program under qemu-user. Cortex-M: a bare-metal program on an emulated MPS2 board. A qemu plugin
-counts; what one inference takes is the difference of two programs, one of which does it four times more.
+Cortex-A: the board program under qemu-user. Cortex-M: a bare-metal program on an emulated MPS2 or MPS3 board. A qemu
+plugin counts; what one inference takes is the difference of two programs, one of which does it four times more.
 """
 
 from __future__ import annotations
@@ -14,34 +14,51 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from t2m_bench.board.building import HERE, board_program, cache_folder, compile_aside, core_folder, host_compiler
+from t2m_bench.board.building import (
+    HERE,
+    board_program,
+    cache_folder,
+    compile_aside,
+    core_folder,
+    core_includes,
+    host_compiler,
+    profiled_core,
+)
 from t2m_bench.machine import Machine, State
+from t2m_bench.profiles import core_steps
 from t2m_bench.request import Measured, Request
 from t2m_bench.subject import facts
 from t2m_runtime.arena import arena_size
 from t2m_runtime.errors import InputError, WorkError
 
 TIMES = 4
+ROOM, ARENA = {"mps2.ld": 3_900_000, "mps3.ld": 64_000_000}, 2 << 20
+"""Bytes of a model that a board's program has room for, and of its arena (bare.c)."""
 REPEATS = 2
 SECONDS = 600
 
 
 @dataclass(frozen=True)
 class Processor:
-    """emulator: the qemu program; architecture: of the board program; board, flags: of a Cortex-M."""
+    """emulator: the qemu program; architecture: of the board program; board, script, flags: of a Cortex-M."""
 
     emulator: str
     architecture: str
     board: str = ""
+    script: str = ""
     flags: tuple[str, ...] = ()
 
 
-_M, _V7 = ("-mthumb", "-mfloat-abi=hard"), "armv7e-m"
+def _m(board: str, script: str, architecture: str, *flags: str) -> Processor:
+    return Processor("qemu-system-arm", architecture, board, script, ("-mthumb", "-mfloat-abi=hard", *flags))
+
+
 PROCESSORS = {
     **{f"cortex-{a}": Processor("qemu-aarch64", "aarch64") for a in ("a53", "a57", "a72", "a76")},
     **{f"cortex-{a}": Processor("qemu-arm", "armv7") for a in ("a7", "a8", "a9", "a15")},
-    "cortex-m4": Processor("qemu-system-arm", _V7, "mps2-an386", (*_M, "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16")),
-    "cortex-m7": Processor("qemu-system-arm", _V7, "mps2-an500", (*_M, "-mcpu=cortex-m7", "-mfpu=fpv5-d16")),
+    "cortex-m4": _m("mps2-an386", "mps2.ld", "armv7e-m", "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16"),
+    "cortex-m7": _m("mps2-an500", "mps2.ld", "armv7e-m", "-mcpu=cortex-m7", "-mfpu=fpv5-d16"),
+    "cortex-m55": _m("mps3-an547", "mps3.ld", "armv8.1-m", "-mcpu=cortex-m55"),
 }
 
 
@@ -71,17 +88,27 @@ class QemuDevice:
         for request in requests:
             if request.engine not in (None, "core") or request.threads != 1:
                 raise InputError(f"{self.name} counts the C core on one thread; leave --engine and --threads out")
-            if request.profile or request.photos or request.meter or len(request.models) > 1:
-                raise InputError(f"{self.name} only counts: leave --baseline, --photos, --profile and --meter out")
+            if request.photos or request.meter or len(request.models) > 1:
+                raise InputError(f"{self.name} only counts: leave --baseline, --photos and --meter out")
             if request.head and self._processor.board:
                 raise InputError(f"{self.name} counts no head swap; leave --head out")
             if not (found := facts(Path(request.models[0]))).ours or found.kind != "tflite":
                 raise InputError(f"{Path(request.models[0]).name}: the C core runs .tflite models of t2m-edge")
+            if self._processor.board:
+                self._fits(Path(request.models[0]), found.size_bytes)
         self._plugin = _plugin()
         if not self._processor.board:
             self._program = board_program(self._processor.architecture)
         elif not shutil.which("arm-none-eabi-gcc"):
             raise InputError(f"{self.name} needs arm-none-eabi-gcc: apt-get install gcc-arm-none-eabi")
+
+    def _fits(self, model: Path, size: int) -> None:
+        room, arena = ROOM[self._processor.script], arena_size(model.read_bytes())
+        if size > room or arena > ARENA:
+            raise InputError(
+                f"{model.name}: {size / 1e6:.1f} MB with {arena / 1e6:.1f} MB of memory; the board of {self.name} has "
+                f"{room / 1e6:.1f} and {ARENA / 1e6:.1f}; take cortex-m55, or a Cortex-A"
+            )
 
     def machine(self) -> Machine:
         """The emulated processor."""
@@ -102,7 +129,8 @@ class QemuDevice:
         with tempfile.TemporaryDirectory() as folder:
             command = self._bare(request, Path(folder)) if self._processor.board else self._user(request)
             counts = {kind: tuple(self._difference(command, kind) for _ in range(REPEATS)) for kind in kinds}
-        data = Path(request.models[0]).read_bytes()
+            data = Path(request.models[0]).read_bytes()
+            profile = self._profile(command, core_steps(data)) if request.profile else ()
         measured = Measured(
             engine=self._engine,
             load=counts["load"][0],
@@ -112,9 +140,16 @@ class QemuDevice:
             prepare=counts["prepare"],
             frame=counts["frame"],
             swap=counts.get("swap", ()),
+            profile=profile,
+            profiler="the C core, each step counted" if profile else None,
             memory={"arena": arena_size(data)},
         )
         return [measured], State(), State()
+
+    def _profile(self, command: list[str], names: list[tuple[str, str]]) -> tuple[tuple[str, str, float], ...]:
+        """Each step: what one step more takes."""
+        counts = [self._count([w.format(what=f"steps{n}", times=1) for w in command]) for n in range(len(names) + 1)]
+        return tuple((*name, float(b - a)) for name, a, b in zip(names, counts, counts[1:], strict=False))
 
     def _difference(self, command: list[str], kind: str) -> float:
         more, less = (self._count([w.format(what=kind, times=n) for w in command]) for n in (TIMES, 0))
@@ -143,13 +178,13 @@ class QemuDevice:
         return [*words, *(w.replace("{", "{{").replace("}", "}}") for w in [*head, request.models[0]])]
 
     def _bare(self, request: Request, folder: Path) -> list[str]:
-        core, program = core_folder(), folder / "bare.elf"
+        program = folder / "bare.elf"
         model = folder / "model.tflite"  # a path without quotes and spaces, for the compiler's macro
         shutil.copy(request.models[0], model)
         command = ["arm-none-eabi-gcc", *self._processor.flags, "-std=c11", "-Os", "-ffp-contract=off", "-nostdlib"]
-        command += ["-ffreestanding", "-DT2M_OWN_MEMORY", f'-DMODEL="{model}"', f"-I{core / 'include'}"]
-        command += ["-T", str(HERE / "bare.ld"), str(HERE / "bare.c")]
-        compile_aside([*command, *map(str, sorted((core / "src").glob("*.c"))), "-lgcc"], program)
+        command += ["-ffreestanding", "-DT2M_OWN_MEMORY", f'-DMODEL="{model}"', *core_includes()]
+        command += ["-T", str(HERE / self._processor.script), str(HERE / "bare.c")]
+        compile_aside([*command, *map(str, profiled_core()), "-lgcc"], program)
         words = [self._processor.emulator, "-M", self._processor.board, "-display", "none", "-serial", "none"]
         words += ["-monitor", "none", "-chardev", "stdio,id=out", "-semihosting-config"]
         words += ["enable=on,target=native,chardev=out,arg=bare,arg={what},arg={times}"]

@@ -29,15 +29,16 @@ def section(name: str, text: str, content: str, anchor: str = "") -> str:
 def measured(results: Sequence[Result], rows: list[Row], unit: str) -> list[str]:
     """The sections of results that share a unit."""
     found = [_cards(results, rows, unit)] if len(results) <= 4 else []
-    if unit == "ms":
+    whole = [(r, row) for r, row in zip(results, rows, strict=True) if r["quantiles"]][:DISTRIBUTIONS]
+    if unit == "ms" and whole:
         found.append(
             section(
                 "One inference",
                 "Every single run of the steady state: the higher, the more often. Marks at 50, 90 and 99 %.",
-                plots.distributions(rows[:DISTRIBUTIONS], [r["quantiles"] for r in results[:DISTRIBUTIONS]], unit),
+                plots.distributions([row for _, row in whole], [r["quantiles"] for r, _ in whole], unit),
             )
         )
-    elif len(results) > 1:
+    elif unit != "ms" and len(results) > 1:
         found.append(
             section(
                 "One inference", "Instructions, counted.", plots.bars(rows, [r["runs"]["p50"] for r in results], unit)
@@ -227,12 +228,14 @@ def _profiles(results: Sequence[Result], rows: list[Row], unit: str) -> str:
         return ""
     content = "".join(
         f"<details{' open' if i == 0 else ''}><summary><b class='dot c{row.colour}'></b>{escape(row.name)} "
-        f"<small>{escape(row.detail)}</small></summary>{plots.profile(r['profile'], unit, row.colour)}</details>"
+        f"<small>{escape(row.detail)} · {escape(r['profiler'])}</small></summary>"
+        f"{plots.profile(r['profile'], unit, row.colour)}</details>"
         for i, (r, row) in enumerate(chosen)
     )
     text = (
-        "Share of each operator. ONNX Runtime: its own profile. LiteRT: the model cut behind each operator, the least "
-        "of many rounds; small ones drown in the noise."
+        "Share of each operator, by the profiler that stands beside the engine. LiteRT's counts whole microseconds, of "
+        "XNNPACK's own operators, which may be several of the model's in one. Where the model was cut behind each "
+        "operator, small ones drown in the noise."
     )
     return section("Operators", text, content)
 
