@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -20,11 +21,12 @@ class ResultFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._found: dict[str, Any] = {}
-        if path.exists():
-            for line in path.read_text("utf-8").splitlines():
-                if line.endswith("}"):  # a line that an interrupted run left unfinished is measured again
-                    entry = json.loads(line)
-                    self._found[_text(entry["key"])] = entry["result"]
+        text = path.read_text("utf-8") if path.exists() else ""
+        self._unfinished = bool(text) and not text.endswith("\n")
+        for line in text.splitlines():
+            with contextlib.suppress(ValueError):  # what a killed run left of a line is measured again
+                entry = json.loads(line)
+                self._found[_text(entry["key"])] = entry["result"]
 
     def get(self, key: Key) -> Any | None:
         """The result, or None where it was not measured."""
@@ -34,9 +36,10 @@ class ResultFile:
         """Keep a result, in the file as well."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, "result": result}) + "\n")
+            file.write("\n" * self._unfinished + json.dumps({"key": key, "result": result}) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        self._unfinished = False
         self._found[_text(key)] = json.loads(json.dumps(result))
 
 
