@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from t2m_edge.hypernetworks.class_vectors import unit
-from t2m_edge.training.datasets import load_images
+from t2m_edge.training.datasets import load_images, load_labels
 from t2m_edge.training.features import some_of_each
 
 SIDE = 224
@@ -64,17 +64,18 @@ def pooled_features(
 
     ``side``: the images are first shrunk to this side, to be as coarse as those of another data set.
     """
-    found = load_images(shared, cache, dataset, part)
-    rows = np.arange(len(found.labels)) if per_class is None else some_of_each(found.labels, per_class)
+    labels, classes = load_labels(shared, cache, dataset, part)
+    rows = np.arange(len(labels)) if per_class is None else some_of_each(labels, per_class)
     shrunk = "" if side is None else f"-{side}"
     path = cache / f"{dataset}-{part}-{backbone}-{len(rows)}{shrunk}.npz"
     if not path.exists():
-        images = found.images[rows] if side is None else _shrunk([found.images[i] for i in rows], side)
+        images = load_images(shared, cache, dataset, part).images
+        images = images[rows] if side is None else _shrunk([images[i] for i in rows], side)
         pooled, scale, zero = _run(shared / "data" / "backbones", BACKBONES[backbone], images)
         np.savez(path, pooled=pooled, scale=scale, zero=zero)
     with np.load(path) as table:
         real = (table["pooled"].astype(np.float32) - np.float32(table["zero"])) * np.float32(table["scale"])
-    return PooledFeatures(real, found.labels[rows], found.classes)
+    return PooledFeatures(real, labels[rows], classes)
 
 
 def _shrunk(images: Sequence[np.ndarray], side: int) -> np.ndarray:

@@ -167,29 +167,39 @@ def inner_problems(problem: Problem, count: int = INNER_SPLITS) -> list[Problem]
 
 def tuned(method: Method, problems: list[Problem], condition: str, seed: int = 0) -> dict[str, Any]:
     """The settings of the method's grid with the best mean accuracy over the problems' unseen classes."""
-    best: tuple[float, dict[str, Any]] = (-1.0, {})
-    for values in product(*method.grid.values()):
-        settings = dict(zip(method.grid, values, strict=True))
-        found = []
-        for problem in problems:
-            scores = method.fit(replace(problem.seen, condition=condition), seed, **settings)
-            labels = problem.unseen.labels
-            found += [
-                per_class_accuracy(scores(problem.unseen.features, texts), labels)
-                for texts in unseen_texts(problem, condition)
-            ]
-        if np.mean(found) > best[0]:
-            best = (float(np.mean(found)), settings)
-    return best[1]
+    grid = [dict(zip(method.grid, values)) for values in product(*method.grid.values())]
+    found = np.zeros(len(grid))
+    for problem in problems:
+        seen, texts = replace(problem.seen, condition=condition), unseen_texts(problem, condition)
+        for i, settings in enumerate(grid):
+            found[i] += mean_accuracy(method.fit(seen, seed, **settings), problem, texts)
+    return grid[int(found.argmax())]
 
 
-def study(method: Method, problem: Problem, settings: dict[str, Any] | None, seed: int) -> dict[str, list[float]]:
-    """{condition: accuracies}. Without ``settings``, those of a method in closed form are tuned inside the problem."""
-    out: dict[str, list[float]] = {}
+def mean_accuracy(scores: Scores, problem: Problem, draws: list[np.ndarray]) -> float:
+    """Mean per-class top-1 in percent over all unseen classes, and over draws of their texts."""
+    unseen = problem.unseen
+    return 100 * float(np.mean([per_class_accuracy(scores(unseen.features, t), unseen.labels) for t in draws]))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """accuracy: {condition: ``accuracies``}; settings: those that each condition's fit had."""
+
+    accuracy: dict[str, list[float]]
+    settings: dict[str, dict[str, Any]]
+
+
+def study(method: Method, problem: Problem, settings: dict[str, Any] | None, seed: int) -> Outcome:
+    """One method on one problem. Without ``settings``, a method in closed form is tuned inside the problem."""
+    accuracy: dict[str, list[float]] = {}
+    chosen: dict[str, dict[str, Any]] = {}
+    inner = inner_problems(problem) if settings is None else []
     fitted: Scores | None = None
     for condition in CONDITIONS:
         if fitted is None or method.by_condition:
-            chosen = settings if settings is not None else tuned(method, inner_problems(problem), condition)
-            fitted = method.fit(replace(problem.seen, condition=condition), seed, **chosen)
-        out[condition] = accuracies(fitted, problem, condition)
-    return out
+            found = settings if settings is not None else tuned(method, inner, condition)
+            fitted = method.fit(replace(problem.seen, condition=condition), seed, **found)
+        chosen[condition] = found
+        accuracy[condition] = accuracies(fitted, problem, condition)
+    return Outcome(accuracy, chosen)

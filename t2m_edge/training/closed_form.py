@@ -16,9 +16,13 @@ def ridge_few_rows(inputs: np.ndarray, targets: np.ndarray, strength: float) -> 
 
 def ridge_many_rows(inputs: np.ndarray, targets: np.ndarray, strength: float) -> np.ndarray:
     """(X'X + s m I)^-1 X'Y with m the mean diagonal element of X'X: for many rows. -> float64 (d_in, d_out)."""
-    gram = inputs.T @ inputs
+    return ridge_from_gram(inputs.T @ inputs, inputs.T @ targets, strength)
+
+
+def ridge_from_gram(gram: np.ndarray, cross: np.ndarray, strength: float) -> np.ndarray:
+    """``ridge_many_rows`` from X'X (d_in, d_in) and X'Y (d_in, d_out)."""
     scale = np.trace(gram) / len(gram)
-    return np.linalg.solve(gram + strength * scale * np.eye(len(gram)), inputs.T @ targets)
+    return np.linalg.solve(gram + strength * scale * np.eye(len(gram)), cross)
 
 
 def balance(labels: np.ndarray) -> np.ndarray:
@@ -34,7 +38,11 @@ def prototypes(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def inverse_covariance(features: np.ndarray, labels: np.ndarray, means: np.ndarray, shrinkage: float) -> np.ndarray:
     """Inverse of the covariance within classes, shrunk to a multiple of the identity: float64 (d, d)."""
     x = features - means[labels]
-    covariance = x.T @ x / len(x)
+    return inverse_of_shrunk(x.T @ x / len(x), shrinkage)
+
+
+def inverse_of_shrunk(covariance: np.ndarray, shrinkage: float) -> np.ndarray:
+    """Inverse of a covariance (d, d) shrunk to a multiple of the identity: float64 (d, d)."""
     shrink = shrinkage / (1 + shrinkage)
     covariance = (1 - shrink) * covariance + shrink * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
     return np.linalg.inv(covariance)

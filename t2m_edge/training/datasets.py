@@ -43,14 +43,24 @@ def load_images(shared: Path, cache: Path, name: str, part: str) -> ImageSet:
 
     Images are cropped to their centre square and, where they are larger than the set's nominal side, resized to it.
     """
+    with np.load(_stored(shared, cache, name, part)) as table:
+        return ImageSet(name, table["images"], table["labels"], tuple(table["classes"].tolist()))
+
+
+def load_labels(shared: Path, cache: Path, name: str, part: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The labels int64 (n,) and classes of ``load_images``, without the images."""
+    with np.load(_stored(shared, cache, name, part)) as table:
+        return table["labels"], tuple(table["classes"].tolist())
+
+
+def _stored(shared: Path, cache: Path, name: str, part: str) -> Path:
     archive, side, parts = ARCHIVES[name]
     stored = cache / f"{name}-{part}.npz"
     if not stored.exists():
         cache.mkdir(parents=True, exist_ok=True)
         print(f"decoding {archive} ({part})", file=sys.stderr)
         _decode(shared / "data" / archive, parts[part], side, stored)
-    with np.load(stored) as table:
-        return ImageSet(name, table["images"], table["labels"], tuple(table["classes"].tolist()))
+    return stored
 
 
 def _decode(archive: Path, folder: str, side: int, stored: Path) -> None:

@@ -89,7 +89,9 @@ def test_tuning_takes_the_settings_that_do_best_inside(problem: Problem) -> None
 
 
 def test_a_study_has_three_figures_for_each_condition_and_a_table(problem: Problem) -> None:
-    found = study(replace(L, grid={"strength": (0.3, 1.0)}), problem, None, 0)
+    outcome = study(replace(L, grid={"strength": (0.3, 1.0)}), problem, None, 0)
+    found = outcome.accuracy
+    assert set(outcome.settings["name"]) == {"strength"}
     assert set(found) == set(CONDITIONS)
     twenty, five, two = found["descriptions"]
     assert 12.5 < twenty <= five <= two <= 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from t2m_edge.training.backbone import BackboneRecipe, TextLoss, batches, train_
 from t2m_edge.training.datasets import load_images  # noqa: E402
 from t2m_edge.training.head import HeadRecipe, TrainingSet, add_noise, train_head  # noqa: E402
 from t2m_edge.training.packing import PackRecipe, build_pack  # noqa: E402
-from t2m_edge.training.splits import class_split  # noqa: E402
+from t2m_edge.training.splits import STRICT_SETS, class_split  # noqa: E402
 from t2m_edge.training.texts import class_texts  # noqa: E402
 from t2m_exporters.graph import run  # noqa: E402
 from t2m_runtime import InputError  # noqa: E402
@@ -120,6 +121,18 @@ def test_the_tuning_split_lies_inside_what_split_0_sees_and_the_base_does_not(sh
         assert set(tuning.unseen[d]) <= set(outer.seen[d]) - set(base.seen[d])
         assert set(tuning.seen[d]) <= set(outer.seen[d]) - set(tuning.unseen[d])
     assert {d: len(c) for d, c in tuning.unseen.items()} == {"cifar100": 16, "tiny_imagenet": 28, "grocery": 12}
+
+
+@pytest.mark.shared
+def test_the_further_strict_sets_follow_their_stated_rule(shared_data: Path) -> None:
+    table = json.loads((shared_data / "splits.json").read_text())["cifar100"]
+    strict = sorted(table["strict_unseen"])
+    pool = {*table["no_imagenet1k_counterpart"], *table["borderline_imagenet1k"], "orchid", "kangaroo", "cattle"}
+    new = sorted(pool - set(strict))
+    second = sorted([*new, *random.Random(1).sample(strict, 8)])
+    third = sorted([*(set(strict) - set(second)), *random.Random(2).sample(new, 8)])
+    found = [list(class_split(shared_data.parent, s).unseen["cifar100"]) for s in STRICT_SETS]
+    assert found == [strict, second, third]
 
 
 @pytest.mark.shared

@@ -16,13 +16,18 @@ def fit(seen: Seen, seed: int = 0, nearest: int = 10, temperature: float = 0.1, 
     """The classifier is a ridge classifier; its scores divided by ``temperature`` give the probabilities."""
     rows, mean = classifier_rows(seen, image_strength)
     known = seen.texts
-    spread = ((seen.features - mean) @ rows.T).std()
+    spread = np.sqrt(np.einsum("kd,de,ke->k", rows, seen.gram, rows).mean() / len(seen.labels))
+    rows = (rows / (spread * temperature)).astype(np.float32)
+
+    among = (known @ known.T).astype(np.float32)
 
     def scores(features: np.ndarray, texts: np.ndarray) -> np.ndarray:
-        found = (features - mean) @ rows.T / (spread * temperature)
-        cut = np.sort(found, axis=1)[:, -min(nearest, len(known))]
+        found = (features - mean) @ rows.T
+        last = max(len(known) - nearest, 0)
+        cut = np.partition(found, last, axis=1)[:, last]
         weight = np.where(found >= cut[:, None], np.exp(found - found.max(1, keepdims=True)), 0)
-        return unit(weight @ known) @ unit(texts).T
+        length = np.sqrt(np.maximum(((weight @ among) * weight).sum(1, keepdims=True), 1e-12))
+        return weight @ (known @ unit(texts).T).astype(np.float32) / length
 
     return scores
 

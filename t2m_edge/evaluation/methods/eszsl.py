@@ -12,18 +12,19 @@ def fit(seen: Seen, seed: int = 0, image_strength: float = 1.0, text_strength: f
 
     Features and texts are centred first: with most of Y at -1, their means would decide everything.
     """
-    mean, centre = seen.features.mean(0), seen.texts.mean(0)
-    x, s = (seen.features - mean).astype(np.float64), (seen.texts - centre).astype(np.float64)
-    y = 2 * np.eye(len(s))[seen.labels] - 1
-    left, right = x.T @ x, s.T @ s
+    mean, centre = seen.mean, seen.texts.mean(0)
+    s = (seen.texts - centre).astype(np.float64)
+    left, right = seen.gram, s.T @ s
+    x_y = 2 * (seen.prototypes - mean).T * np.bincount(seen.labels)
     damp = [
         strength * np.trace(g) / len(g) * np.eye(len(g))
         for strength, g in ((image_strength, left), (text_strength, right))
     ]
-    bilinear = np.linalg.solve(left + damp[0], x.T @ y @ s) @ np.linalg.inv(right + damp[1])
+    bilinear = np.linalg.solve(left + damp[0], x_y @ s) @ np.linalg.inv(right + damp[1])
 
     def scores(features: np.ndarray, texts: np.ndarray) -> np.ndarray:
-        return (features - mean) @ bilinear @ (texts - centre).T
+        rows = (bilinear @ (texts - centre).T).astype(np.float32)
+        return features @ rows - mean @ rows
 
     return scores
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from t2m_edge.hypernetworks.class_vectors import TextCentres, positive_halves, unit
-from t2m_edge.training.closed_form import prototypes
+from t2m_edge.training.closed_form import balance, inverse_of_shrunk, prototypes
 from t2m_edge.training.splits import matching_groups
 
 Scores = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(features float32 (n, d), texts float32 (k, d_text)) -> logits (n, k)."""
 
 CONDITIONS = ("name", "sentence", "descriptions")
+DRAWN_COUNTS = (1, 2, 4, 16)
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Seen:
     condition: how the tested classes will be given, one of CONDITIONS or "both"; ``texts`` follows it.
     dataset, classes: the data set and the k classes by name.
     others: seen classes of other data sets on the same backbone, each with centres of its own; most methods leave them.
+
+    What the closed forms need of the images (``prototypes``, ``mean``, the Gram matrices) is kept once computed, so
+    that trying many settings on the same classes costs little.
     """
 
     features: np.ndarray
@@ -50,18 +55,63 @@ class Seen:
 
     def text_of(self, condition: str) -> np.ndarray:
         """``texts`` under another condition."""
+        if condition in ("sentence", "descriptions"):
+            return unit(self.sentence_means - self.centres.text)
         return text_vectors(self.names, self.sentences, self.centres, condition)
 
-    @property
+    @cached_property
     def single_sentences(self) -> tuple[np.ndarray, np.ndarray]:
         """All sentences one by one, unit vectors float32 (m, d_text), and the class number of each, int64 (m,)."""
         owner = np.repeat(np.arange(len(self.sentences)), [len(s) for s in self.sentences])
         return unit(np.concatenate(self.sentences) - self.centres.text), owner
 
-    @property
+    @cached_property
+    def sentence_means(self) -> np.ndarray:
+        """Mean embedding of each class's sentences, nothing taken off: float32 (k, d_text)."""
+        return np.stack([s.mean(0) for s in self.sentences])
+
+    @cached_property
+    def sentence_regression(self) -> tuple[np.ndarray, np.ndarray]:
+        """Gram matrix float64 (d_text, d_text) of all single sentences and names, every class of the same total weight,
+        and their products float64 (d_text, d) with the centred prototypes."""
+        sentences, owner = self.single_sentences
+        inputs = np.concatenate([sentences, self.text_of("name")])
+        owner = np.concatenate([owner, np.arange(len(self.names))])
+        weighted = inputs * balance(owner)
+        centred = self.prototypes - self.prototypes.mean(0)
+        return weighted.T @ weighted, weighted.T @ (centred[owner] * balance(owner))
+
+    @cached_property
     def prototypes(self) -> np.ndarray:
         """Mean feature of each class: float32 (k, d)."""
         return prototypes(self.features, self.labels)
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        """Mean feature of all images: float32 (d,)."""
+        return self.features.mean(0)
+
+    @cached_property
+    def gram(self) -> np.ndarray:
+        """X'X of the images' features minus their mean: float64 (d, d)."""
+        x = (self.features - self.mean).astype(np.float64)
+        return x.T @ x
+
+    @cached_property
+    def balanced_gram(self) -> np.ndarray:
+        """``gram`` with every class of the same total weight 1: float64 (d, d)."""
+        x = (self.features - self.mean) * balance(self.labels)
+        return x.T @ x
+
+    @cached_property
+    def within(self) -> np.ndarray:
+        """Covariance within the classes: float32 (d, d)."""
+        x = self.features - self.prototypes[self.labels]
+        return x.T @ x / len(x)
+
+    def inverse_covariance(self, shrinkage: float) -> np.ndarray:
+        """Inverse of ``within``, shrunk to a multiple of the identity: float64 (d, d)."""
+        return inverse_of_shrunk(self.within, shrinkage)
 
     def only(self, classes: np.ndarray) -> Seen:
         """These classes alone, labels renumbered; of the others those that match none of the classes left out."""
@@ -98,14 +148,18 @@ def text_vectors(
 
 
 def drawn_texts(seen: Seen, rng: np.random.Generator) -> np.ndarray:
-    """A vector for each class from what it has: its name, or the mean of one, some or all sentences. float32 (k, d)."""
-    rows = [
-        seen.names[c] - seen.centres.name
-        if rng.random() < 0.25
-        else s[rng.permutation(len(s))[: int(rng.choice([1, 2, 4, 16, len(s)]))]].mean(0) - seen.centres.text
-        for c, s in enumerate(seen.sentences)
-    ]
-    return unit(np.stack(rows)).astype(np.float32)
+    """A vector for each class: its name (a quarter of the draws), or the mean of some or all sentences. float32 (k, d).
+
+    Some: 1, 2, 4 or 16 of them, drawn with replacement.
+    """
+    k = len(seen.names)
+    named, picks = rng.random(k) < 0.25, rng.integers(0, len(DRAWN_COUNTS) + 1, k)
+    rows = np.where(named[:, None], seen.names - seen.centres.name, seen.sentence_means - seen.centres.text)
+    for c in np.flatnonzero(~named & (picks < len(DRAWN_COUNTS))):
+        sentences = seen.sentences[c]
+        if DRAWN_COUNTS[picks[c]] < len(sentences):
+            rows[c] = sentences[rng.integers(0, len(sentences), DRAWN_COUNTS[picks[c]])].mean(0) - seen.centres.text
+    return unit(rows).astype(np.float32)
 
 
 def drawn_sentences(seen: Seen, classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:

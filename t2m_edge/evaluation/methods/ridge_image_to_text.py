@@ -6,15 +6,15 @@ import numpy as np
 
 from t2m_edge.evaluation.methods.method import Method, Scores, Seen
 from t2m_edge.hypernetworks.class_vectors import unit
-from t2m_edge.training.closed_form import STRENGTHS, balance, ridge_many_rows
+from t2m_edge.training.closed_form import STRENGTHS, ridge_from_gram
 
 
 def fit(seen: Seen, seed: int = 0, strength: float = 1.0) -> Scores:
     """Each image is mapped to the text vector of its class; an image is scored by the cosine to a class's text."""
     texts = seen.texts
-    mean, centre = seen.features.mean(0), texts.mean(0)
-    weight = balance(seen.labels)
-    map_ = ridge_many_rows((seen.features - mean) * weight, (texts[seen.labels] - centre) * weight, strength)
+    mean, centre = seen.mean, texts.mean(0)
+    cross = (seen.prototypes - mean).T @ (texts - centre)
+    map_ = ridge_from_gram(seen.balanced_gram, cross, strength).astype(np.float32)
 
     def scores(features: np.ndarray, texts: np.ndarray) -> np.ndarray:
         return unit((features - mean) @ map_ + centre) @ unit(texts).T

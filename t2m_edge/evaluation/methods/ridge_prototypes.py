@@ -10,21 +10,17 @@ from functools import partial
 import numpy as np
 
 from t2m_edge.evaluation.methods.method import Method, Scores, Seen
-from t2m_edge.training.closed_form import STRENGTHS, inverse_covariance, ridge_few_rows, ridge_many_rows
+from t2m_edge.training.closed_form import STRENGTHS, ridge_few_rows, ridge_from_gram
 
 
 def fit(seen: Seen, seed: int = 0, strength: float = 1.0, shrinkage: float = 1.0, single: bool = False) -> Scores:
     """``single``: the regression sees every sentence and name by itself instead of one mean vector a class."""
     prototypes = seen.prototypes
-    inverse = inverse_covariance(seen.features, seen.labels, prototypes, shrinkage)
+    inverse = seen.inverse_covariance(shrinkage)
     texts, offset = seen.texts, prototypes.mean(0)
     if single:
-        sentences, owner = seen.single_sentences
-        inputs = np.concatenate([sentences, seen.text_of("name")])
-        owner = np.concatenate([owner, np.arange(len(prototypes))])
-        factor = 1 / np.sqrt(np.bincount(owner)[owner])[:, None]
-        centre = np.zeros(inputs.shape[1])
-        map_ = ridge_many_rows(inputs * factor, (prototypes - offset)[owner] * factor, strength)
+        centre = np.zeros(texts.shape[1])
+        map_ = ridge_from_gram(*seen.sentence_regression, strength)
     else:
         centre = texts.mean(0)
         map_ = ridge_few_rows(texts - centre, prototypes - offset, strength)
@@ -32,7 +28,7 @@ def fit(seen: Seen, seed: int = 0, strength: float = 1.0, shrinkage: float = 1.0
     def scores(features: np.ndarray, texts: np.ndarray) -> np.ndarray:
         p = (texts - centre) @ map_ + offset
         row = p @ inverse
-        return features @ row.T - (row * p).sum(1) / 2
+        return features @ row.T.astype(np.float32) - (row * p).sum(1) / 2
 
     return scores
 

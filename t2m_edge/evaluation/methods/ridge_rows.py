@@ -6,16 +6,14 @@ import numpy as np
 
 from t2m_edge.evaluation.methods.method import Method, Scores, Seen
 from t2m_edge.hypernetworks.class_vectors import unit
-from t2m_edge.training.closed_form import STRENGTHS, balance, ridge_few_rows, ridge_many_rows
+from t2m_edge.training.closed_form import STRENGTHS, ridge_few_rows, ridge_from_gram
 
 
 def classifier_rows(seen: Seen, strength: float) -> tuple[np.ndarray, np.ndarray]:
     """One-against-rest ridge rows float64 (k, d) of the seen classes, on features minus their mean (d,); both."""
-    mean = seen.features.mean(0)
-    weight = balance(seen.labels)
-    onehot = np.eye(len(seen.names))[seen.labels]
-    rows = ridge_many_rows((seen.features - mean) * weight, (onehot - onehot.mean(0)) * weight, strength).T
-    return rows, mean
+    share = np.bincount(seen.labels) / len(seen.labels)
+    cross = (seen.prototypes - seen.mean).T @ (np.eye(len(share)) - share)
+    return ridge_from_gram(seen.balanced_gram, cross, strength).T, seen.mean
 
 
 def fit(seen: Seen, seed: int = 0, strength: float = 1.0, image_strength: float = 1.0) -> Scores:
@@ -26,7 +24,8 @@ def fit(seen: Seen, seed: int = 0, strength: float = 1.0, image_strength: float 
     map_ = ridge_few_rows(texts - centre, rows - offset, strength)
 
     def scores(features: np.ndarray, texts: np.ndarray) -> np.ndarray:
-        return (features - mean) @ unit((texts - centre) @ map_ + offset).T
+        rows = unit((texts - centre) @ map_ + offset)
+        return features @ rows.T.astype(np.float32) - rows @ mean
 
     return scores
 
