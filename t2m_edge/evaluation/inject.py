@@ -17,9 +17,9 @@ import numpy as np
 
 from t2m_edge.compiler.injecting import _photo_features
 from t2m_edge.compiler.text_to_rows import calibrated_rows, directed
-from t2m_edge.evaluation.__main__ import load_encoder
 from t2m_edge.evaluation.frozen_features import BACKBONES, pooled_features
 from t2m_edge.evaluation.row_methods import ROW_METHODS, RowMethod
+from t2m_edge.evaluation.sources import load_encoder
 from t2m_edge.hypernetworks.class_vectors import name_prompt, unit
 from t2m_edge.packs import load_pack
 from t2m_edge.text import TextEncoder

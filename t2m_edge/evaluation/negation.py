@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 
 from t2m_edge.compiler.negatives_alone import with_lead
-from t2m_edge.evaluation.__main__ import load_encoder
 from t2m_edge.evaluation.frozen_features import BACKBONES
 from t2m_edge.evaluation.methods.kernel_prototypes import kernel_rows
 from t2m_edge.evaluation.methods.method import Seen
 from t2m_edge.evaluation.pack_features import cached_features, pack_name
 from t2m_edge.evaluation.protocol import dataset_embeddings, frozen_problem
+from t2m_edge.evaluation.sources import load_encoder
 from t2m_edge.hypernetworks.class_vectors import TextCentres, unit
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.text import TextEncoder
