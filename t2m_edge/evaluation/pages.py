@@ -110,9 +110,11 @@ class Page:
         }
 
     @property
-    def seconds(self) -> dict[str, float]:
-        """Processor seconds by encoder, of all splits and seeds."""
+    def seconds(self) -> dict[str, int]:
+        """Processor seconds by encoder, of all splits and seeds; {} where a result does not say."""
         parts = [*self.figures.items(), *(self.joint or {}).items()]
+        if any("cpu_s" not in result for _, result in parts):
+            return {}
         return {e: round(sum(r["cpu_s"] for (_, p, _), r in parts if p.encoder == e)) for e in self.encoders}
 
     def command(self) -> str:
@@ -146,9 +148,10 @@ class Page:
             + "The best linear method of a condition is picked in hindsight, in the linear methods' favour.",
             "",
             f"    {self.command()}",
-            "",
-            "Processor time, all splits: " + ", ".join(f"{s} s with {e}" for e, s in self.seconds.items()) + ".",
         ]
+        if self.seconds:
+            times = ", ".join(f"{s} s with {e}" for e, s in self.seconds.items())
+            lines += ["", f"Processor time, all splits and seeds: {times}."]
         linear = [m.name for m in LINEAR if m.name in self.methods]
         for encoder, found in self.accuracy.items():
             lines += ["", f"## Texts by {encoder}", "", table(found, linear, ways)]
@@ -179,7 +182,7 @@ class Page:
             "settings_of_networks_from": self.tuned_on,
             "processor_seconds": self.seconds,
             "results": [
-                {"method": m, "encoder": p.encoder, "split": p.split, "seed": seed, "settings": found["settings"]}
+                {"method": m, "encoder": p.encoder, "split": p.split, "seed": seed, "settings": found.get("settings")}
                 | {c: [round(v, 2) for v in values] for c, values in found["accuracy"].items()}
                 for (m, p, seed), found in self.figures.items()
             ],
