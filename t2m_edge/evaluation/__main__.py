@@ -24,7 +24,7 @@ from t2m_edge.training.splits import DATASETS, STRICT_SETS
 from t2m_runtime import InputError
 
 SPLITS = (*NUMBERED, *STRICT_SETS)
-TRIALS = 12
+TRIALS = 8
 
 
 def arguments() -> argparse.ArgumentParser:

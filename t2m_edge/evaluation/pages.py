@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from t2m_edge.evaluation.report import best_of, difference_table, generalised_ta
 from t2m_edge.evaluation.sources import NUMBERED, STRICT, Place
 
 SCHEMA_VERSION = 1
+WIDTH = 120
+BREAK = " \\\n      "
+"""Between the lines of a command."""
 DATA = {"cifar100": "CIFAR-100", "tiny_imagenet": "Tiny-ImageNet", "grocery": "Grocery"}
 WAYS = {"cifar100": 20, "tiny_imagenet": 50, "grocery": 20}
 BACKBONE = {
@@ -110,45 +114,45 @@ class Page:
         }
 
     @property
-    def seconds(self) -> dict[str, float]:
-        """Processor seconds by encoder, of all splits and seeds."""
+    def seconds(self) -> dict[str, int]:
+        """Processor seconds by encoder, of all splits and seeds; {} where a result does not say."""
         parts = [*self.figures.items(), *(self.joint or {}).items()]
+        if any("cpu_s" not in result for _, result in parts):
+            return {}
         return {e: round(sum(r["cpu_s"] for (_, p, _), r in parts if p.encoder == e)) for e in self.encoders}
 
-    def command(self) -> str:
+    def command(self, separator: str = " ") -> str:
         """What gives this page, with folders as docs/training.md names them."""
         first = self.places[0]
-        words = ["python -m t2m_edge.evaluation --shared ../shared --cache runs/cache"]
-        words += ["--packs packs"] if first.backbone == STRICT else []
-        words += [f"--encoder {e}" for e in self.encoders]
-        words += [f"--backbones {first.backbone} --datasets {first.dataset} --splits {','.join(self.splits)}"]
-        words += [f"--seeds {self.seeds}"] if self.seeds > 1 else []
-        words += ["--generalised"] if self.joint else []
-        return " ".join([*words, f'--methods "{"; ".join(self.methods)}" --out docs/accuracy'])
+        packs = " --packs packs" if first.backbone == STRICT else ""
+        encoders = " ".join(f"--encoder {e}" for e in self.encoders)
+        more = f" --seeds {self.seeds}" * (self.seeds > 1) + " --generalised" * (self.joint is not None)
+        return separator.join(
+            [
+                f"python -m t2m_edge.evaluation --shared ../shared --cache runs/cache{packs} {encoders}",
+                f"--backbones {first.backbone} --datasets {first.dataset} --splits {','.join(self.splits)}{more}",
+                f'--out docs/accuracy --methods "{"; ".join(self.methods)}"',
+            ]
+        )
 
     def markdown(self) -> str:
         """Tables of all encoders."""
         first, ways = self.places[0], WAYS[self.places[0].dataset]
         networks = [f"{m} ({s})" for m, s in self.tuned_on.items()]
-        lines = [
-            f"# {self.title}",
-            "",
+        what = (
             f"Mean per-class top-1 in %, mean ± standard deviation over {len(self.splits)} splits; all test images of "
             f"the {ways} unseen classes. Chance: {100 / ways:.0f} % ({ways}-way), 20 % (5-way), 50 % (2-way). "
-            + (SAW_PSEUDO_UNSEEN if first.backbone == STRICT else SAW_IMAGENET),
-            "",
-            "Closed forms are tuned for each split and condition on pseudo-unseen classes inside the seen ones. "
-            + (
-                f"Networks, {self.seeds} seed(s), have the committed settings of: {', '.join(networks)}. "
-                if networks
-                else ""
-            )
-            + "The best linear method of a condition is picked in hindsight, in the linear methods' favour.",
-            "",
-            f"    {self.command()}",
-            "",
-            "Processor time, all splits: " + ", ".join(f"{s} s with {e}" for e, s in self.seconds.items()) + ".",
-        ]
+            + (SAW_PSEUDO_UNSEEN if first.backbone == STRICT else SAW_IMAGENET)
+        )
+        how = "Closed forms are tuned for each split and condition on pseudo-unseen classes inside the seen ones. "
+        if networks:
+            how += f"Networks, {self.seeds} seed(s), have the committed settings of: {', '.join(networks)}. "
+        how += "The best linear method of a condition is picked in hindsight, in the linear methods' favour."
+        lines = [f"# {self.title}", "", fill(what, WIDTH), "", fill(how, WIDTH), ""]
+        lines += [f"    {self.command(BREAK)}"]
+        if self.seconds:
+            times = ", ".join(f"{s} s with {e}" for e, s in self.seconds.items())
+            lines += ["", f"Processor time, all splits and seeds: {times}."]
         linear = [m.name for m in LINEAR if m.name in self.methods]
         for encoder, found in self.accuracy.items():
             lines += ["", f"## Texts by {encoder}", "", table(found, linear, ways)]
@@ -179,8 +183,8 @@ class Page:
             "settings_of_networks_from": self.tuned_on,
             "processor_seconds": self.seconds,
             "results": [
-                {"method": m, "encoder": p.encoder, "split": p.split, "seed": seed, "settings": found["settings"]}
-                | {c: [round(v, 2) for v in values] for c, values in found["accuracy"].items()}
+                {"method": m, "encoder": p.encoder, "split": p.split, "seed": seed, "settings": found.get("settings")}
+                | {c: [round(v, 4) for v in values] for c, values in found["accuracy"].items()}
                 for (m, p, seed), found in self.figures.items()
             ],
             "generalised": {

@@ -54,9 +54,11 @@ def plot_accuracy(results: dict[str, dict[str, dict[str, np.ndarray]]], chance: 
         axis.set_yticks(lines, methods, fontsize=8)
         axis.tick_params(axis="x", labelsize=8)
         axis.grid(axis="x", linewidth=0.3)
-    axes[0, -1].legend(fontsize=7, loc="lower right")
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), fontsize=7, loc="upper right", ncol=len(COLOURS), frameon=False
+    )
     figure.supxlabel("mean per-class top-1, % (dotted: chance)", fontsize=8)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(title, fontsize=9, x=0.01, horizontalalignment="left")
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)

@@ -57,11 +57,11 @@ def chosen(method: Method, places: list[Place], count: int, sources: Sources, re
     }
 
 
-def write_choice(backbone: str, dataset: str, method: str, choice: dict[str, Any], path: Path = PATH) -> None:
+def write_choice(backbone: str, dataset: str, method: str, choice: dict[str, Any]) -> None:
     """Write a choice into ``settings.json``."""
-    table = json.loads(path.read_text("utf-8"))
+    table = json.loads(PATH.read_text("utf-8"))
     table.setdefault(backbone, {}).setdefault(dataset, {})[method] = choice
-    path.write_text(json.dumps(table, indent=1) + "\n", "utf-8")
+    PATH.write_text(json.dumps(table, indent=1) + "\n", "utf-8")
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch")
+from t2m_edge.evaluation import jobs, tuning
+from t2m_edge.evaluation.__main__ import tune
 from t2m_edge.evaluation.frozen_features import transformed
 from t2m_edge.evaluation.generalised import generalised
 from t2m_edge.evaluation.methods import METHODS
+from t2m_edge.evaluation.methods.dem import METHOD as DEM
 from t2m_edge.evaluation.methods.method import CONDITIONS, Seen
 from t2m_edge.evaluation.methods.ours import METHOD as OURS
+from t2m_edge.evaluation.methods.ridge_image_to_text import METHOD as IMAGE_TO_TEXT
 from t2m_edge.evaluation.methods.ridge_prototypes import METHOD as L
+from t2m_edge.evaluation.methods.ridge_rows import classifier_rows
 from t2m_edge.evaluation.protocol import (
     Problem,
     Unseen,
@@ -24,6 +32,8 @@ from t2m_edge.evaluation.protocol import (
     unseen_texts,
 )
 from t2m_edge.evaluation.report import difference_table, table
+from t2m_edge.evaluation.results import ResultFile
+from t2m_edge.evaluation.sources import Place
 from t2m_edge.hypernetworks.class_vectors import text_centres, unit
 
 QUICK = {"steps": 150, "epochs": 60}
@@ -86,6 +96,71 @@ def test_pseudo_unseen_classes_are_seen_ones_that_the_fit_does_not_get(problem: 
 def test_tuning_takes_the_settings_that_do_best_inside(problem: Problem) -> None:
     method = replace(L, grid={"strength": (1.0, 1e9), "shrinkage": (1.0,)})
     assert tuned(method, inner_problems(problem, 2), "descriptions") == {"strength": 1.0, "shrinkage": 1.0}
+
+
+class Toy:
+    """The easy problem in the place of the real sources."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = lambda place: problem
+        self.encoders = {"MiniLM": SimpleNamespace(id="minilm@1")}
+
+    def features_id(self, place: Place) -> str:
+        return "toy"
+
+
+def test_tuning_that_was_stopped_goes_on_and_commits_what_did_best(
+    problem: Problem, tmp_path: Path, monkeypatch
+) -> None:
+    method = replace(DEM, grid={"hidden": (4, 64), "steps": (30,)}, settings={"hidden": 4, "steps": 30})
+    monkeypatch.setitem(jobs.BY_NAME, "DEM", method)
+    monkeypatch.setattr(tuning, "PATH", tmp_path / "settings.json")
+    tuning.PATH.write_text("{}")
+    places = [Place("mobilenet_v1", "cifar100", s, "MiniLM") for s in ("0", "1")]
+    file = tmp_path / "study.jsonl"
+    jobs.measure_all(tuning.trial_jobs(method, places, 2)[:3], Toy(problem), ResultFile(file), 1)
+    assert len(file.read_text().splitlines()) == 3
+    tune(["DEM"], places, 2, Toy(problem), ResultFile(file), 1)
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(lines) == 4 and all(line["result"]["cpu_s"] >= 0 for line in lines)
+    found = tuning.committed("DEM", "strict", "grocery")
+    assert found is not None and found.source == "mobilenet_v1 cifar100"
+    choice = json.loads(tuning.PATH.read_text())["mobilenet_v1"]["cifar100"]["DEM"]
+    means = {
+        hidden: np.mean(
+            [v for x in lines if x["key"]["settings"]["hidden"] == hidden for v in x["result"]["accuracy"].values()]
+        )
+        for hidden in (4, 64)
+    }
+    assert found.settings["hidden"] == max(means, key=means.__getitem__)
+    assert choice["accuracy"] == pytest.approx(max(means.values()), abs=0.01)
+
+
+def test_jobs_of_all_kinds_say_what_they_measured(problem: Problem) -> None:
+    place = Place("mobilenet_v1", "cifar100", "0", "MiniLM")
+    given = jobs.measure(jobs.Job("accuracy", L.name, place, L.settings), problem)
+    assert set(given["accuracy"]) == set(CONDITIONS) and given["settings"]["name"] == L.settings
+    joint = jobs.measure(jobs.Job("generalised", L.name, place, L.settings), problem)
+    assert joint["calibrated"][2] > joint["plain"][2]
+
+
+def test_closed_forms_on_kept_sums_are_those_on_the_images(problem: Problem) -> None:
+    seen = problem.seen
+    x, texts = seen.features.astype(np.float64), seen.texts
+    weight = 1 / np.sqrt(np.bincount(seen.labels)[seen.labels])[:, None]
+    inputs, targets = (x - x.mean(0)) * weight, (texts[seen.labels] - texts.mean(0)) * weight
+    gram = inputs.T @ inputs
+    map_ = np.linalg.solve(gram + 0.3 * np.trace(gram) / len(gram) * np.eye(len(gram)), inputs.T @ targets)
+    new = unseen_texts(problem, "name")[0]
+    images = problem.unseen.features
+    expected = unit((images - x.mean(0)) @ map_ + texts.mean(0)) @ new.T
+    np.testing.assert_allclose(IMAGE_TO_TEXT.fit(seen, strength=0.3)(images, new), expected, atol=1e-4)
+    rows, mean = classifier_rows(seen, 0.3)
+    onehot = np.eye(len(texts))[seen.labels]
+    target = (onehot - onehot.mean(0)) * weight
+    expected = np.linalg.solve(gram + 0.3 * np.trace(gram) / len(gram) * np.eye(len(gram)), inputs.T @ target).T
+    np.testing.assert_allclose(rows, expected, atol=1e-4)
+    np.testing.assert_allclose(mean, x.mean(0), atol=1e-6)
 
 
 def test_a_study_has_three_figures_for_each_condition_and_a_table(problem: Problem) -> None:

@@ -29,8 +29,8 @@ def test_choices_of_one_backbone_serve_where_none_were_made(tmp_path: Path, monk
     path.write_text("{}")
     monkeypatch.setattr(tuning, "PATH", path)
     assert committed("DEM", "strict", "grocery").source == "untuned"
-    write_choice("mobilenet_v1", "cifar100", "DEM", {"settings": {"hidden": 64}}, path)
-    write_choice("strict", "cifar100", "DEM", {"settings": {"hidden": 32}}, path)
+    write_choice("mobilenet_v1", "cifar100", "DEM", {"settings": {"hidden": 64}})
+    write_choice("strict", "cifar100", "DEM", {"settings": {"hidden": 32}})
     assert committed("DEM", "strict", "cifar100").settings == {"hidden": 32}
     assert committed("DEM", "strict", "grocery").source == "mobilenet_v1 cifar100"
     assert committed("ridge to prototypes (L)", "strict", "cifar100") is None

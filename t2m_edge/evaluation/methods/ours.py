@@ -40,16 +40,17 @@ METHOD = Method(
     "hypernetwork",
     fit,
     {"noise": (1.0, 2.0, 3.0), "skip_strength": (1.0, 3.0, 10.0)},
+    {"noise": 2.0, "skip_strength": 3.0},
     by_condition=False,
     seeded=True,
 )
 WITH_SET_CONTEXT = Method(
     "hypernetwork with set context",
     lambda seen, seed=0, **s: fit(seen, seed, mixing=True, **s),
-    **{"grid": METHOD.grid, "by_condition": False, "seeded": True},
+    **{"grid": METHOD.grid, "settings": METHOD.settings, "by_condition": False, "seeded": True},
 )
 POOLED = Method(
     "hypernetwork, pooled",
     lambda seen, seed=0, **s: fit(seen, seed, pooled=True, **s),
-    **{"grid": METHOD.grid, "by_condition": False, "seeded": True},
+    **{"grid": METHOD.grid, "settings": METHOD.settings, "by_condition": False, "seeded": True},
 )
