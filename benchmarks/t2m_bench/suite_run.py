@@ -18,6 +18,7 @@ from t2m_bench.devices import Device
 from t2m_bench.results import Result
 from t2m_bench.run import KINDS, SLOW_START, Photos, Plan, Progress, run_plan
 from t2m_bench.suites import Entry, Suite
+from t2m_runtime import read_manifest
 from t2m_runtime.errors import InputError, WorkError
 
 
@@ -42,7 +43,7 @@ def run_suite(
     """
     found = [(entry, _paths(entry, suite, options.data)) for entry in suite.runs]
     if any(entry.converter for entry in suite.runs):
-        from t2m_bench.converter import check
+        from t2m_bench.converters import check
 
         check()
     seconds = options.seconds or suite.seconds
@@ -155,11 +156,12 @@ def _models(entry: Entry, paths: list[Path], folder: Path, progress: Callable[[P
             compile_costs(task, head, entry.precisions[0], 0)
         yield tuple(models), head, {k: v for k, v in costs.items() if v}
         if entry.converter:
-            from t2m_bench.converter import convert
+            from t2m_bench.converters import convert
 
             model = folder / f"{name}.litert-torch.tflite"
             progress(Progress(0, 1, f"converting {model.name}", 15.0 * entry.converter))
-            yield (model,), None, {model.name: convert(model, entry.converter)}
+            classes = len(read_manifest(models[0]).labels)
+            yield (model,), None, {model.name: convert(model, classes, entry.converter)}
 
 
 def compile_costs(
