@@ -11,9 +11,11 @@ import pytest
 
 import t2m_edge
 from t2m_edge.hypernetworks.class_vectors import class_vectors
-from t2m_edge.packs import load_pack
+from t2m_edge.packs import Pack, load_pack
 from t2m_edge.packs.writing import zip_pack
-from t2m_runtime import Classifier, open_image
+from t2m_exporters.parity import head_parity
+from t2m_exporters.quantize_head import quantize_head
+from t2m_runtime import Classifier, Head, QuantizedHead, open_image
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 FOLDERS = {
@@ -32,6 +34,11 @@ FOLDERS = {
 
 ACCURACY_OF_NAMES = 0.72
 """Of 10 classes (chance 0.1), two points under what the pack was measured at."""
+ACCURACY_OF_ALL_NAMES = 0.215
+"""Of all 381 classes at once (chance 0.003), a point under what the pack was measured at."""
+AGREEMENT_OF_ALL_NAMES = 0.96
+"""Of the int8 with the float head for all of them, a point under what was measured."""
+INT8_MAY_LOSE = 0.005
 
 
 @pytest.fixture(scope="module")
@@ -93,19 +100,48 @@ def test_the_stored_int8_features_are_what_the_int8_backbone_gives() -> None:
         assert found @ stored / np.sqrt((found @ found) * (stored @ stored)) > 0.999
 
 
-def test_names_alone_sort_held_out_images_of_the_feature_bank() -> None:
+def named(pack: Pack, names: tuple[str, ...]) -> tuple[Head, QuantizedHead]:
+    """The float and the int8 head of classes that are given by their names alone."""
+    nothing = [()] * len(names)
+    z = class_vectors(pack.text_encoder.encode, pack.centres, names, nothing, nothing, pack.info.prompts)
+    head, bank, info = pack.head(names, z), pack.bank, pack.info
+    return head, quantize_head(head, bank.features, info.scale, info.zero_point, info.logits, bank.real, softmax=True)
+
+
+def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over the classes of the share of their images that are named rightly."""
+    right = logits.argmax(1) == labels
+    return float(np.mean([right[labels == c].mean() for c in np.unique(labels)]))
+
+
+def test_names_alone_sort_held_out_images_of_the_feature_bank_in_float_and_in_int8() -> None:
     pack = load_pack()
-    bank, centres = pack.bank, pack.centres
-    rng, found = np.random.default_rng(0), []
+    bank, rng, found = pack.bank, np.random.default_rng(0), []
     for _ in range(20):
         classes = rng.choice(len(bank.classes), 10, replace=False)
-        names = tuple(bank.classes[c] for c in classes)
-        z = class_vectors(pack.text_encoder.encode, centres, names, [()] * 10, [()] * 10)
+        head, quantized = named(pack, tuple(bank.classes[c] for c in classes))
         rows = np.isin(bank.labels, classes)
         labels = np.array([np.flatnonzero(classes == c)[0] for c in bank.labels[rows]])
-        right = pack.head(names, z).logits(bank.real[rows]).argmax(1) == labels
-        found.append(np.mean([right[labels == c].mean() for c in range(10)]))
-    assert np.mean(found) > ACCURACY_OF_NAMES, f"{np.mean(found):.3f}"
+        found.append(
+            (accuracy(head.logits(bank.real[rows]), labels), accuracy(quantized.logits(bank.features[rows]), labels))
+        )
+    floating, int8 = np.mean(found, 0)
+    assert floating > ACCURACY_OF_NAMES, f"{floating:.3f}"
+    assert int8 > floating - INT8_MAY_LOSE, f"{int8:.3f} against {floating:.3f}"
+
+
+def test_hundreds_of_names_at_once_are_as_good_in_int8() -> None:
+    pack = load_pack()
+    bank = pack.bank
+    head, quantized = named(pack, bank.classes)
+    floating, int8 = (
+        accuracy(head.logits(bank.real), bank.labels),
+        accuracy(quantized.logits(bank.features), bank.labels),
+    )
+    assert floating > ACCURACY_OF_ALL_NAMES, f"{floating:.3f}"
+    assert int8 > floating - INT8_MAY_LOSE, f"{int8:.3f} against {floating:.3f}"
+    agreement = head_parity(head, quantized, bank.features, bank.real).top1_agreement
+    assert agreement > AGREEMENT_OF_ALL_NAMES, f"{agreement:.3f}"
 
 
 @pytest.mark.parametrize("name", ["carrots", "red-bell-pepper"])
