@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -13,9 +16,10 @@ import t2m_edge
 from t2m_edge.hypernetworks.class_vectors import class_vectors
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.packs.writing import zip_pack
+from t2m_exporters.heads import read_head
 from t2m_exporters.parity import head_parity
 from t2m_exporters.quantize_head import quantize_head
-from t2m_runtime import Classifier, Head, QuantizedHead, open_image
+from t2m_runtime import Classifier, Head, QuantizedHead, open_image, read_manifest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 FOLDERS = {
@@ -148,6 +152,28 @@ def test_hundreds_of_names_at_once_are_as_good_in_int8() -> None:
 def test_the_example_photos_are_recognised(grocery: Path, name: str) -> None:
     with Classifier.load(grocery) as classifier:
         assert classifier.classify(EXAMPLES / "photos" / f"{name}.jpg").names[0] == name.replace("-", " ")
+
+
+COMPILE = "import sys, t2m_edge; t2m_edge.compile(sys.argv[1], sys.argv[2])"
+
+
+def test_another_processors_arithmetic_gives_the_same_labels_ranking_and_weights_within_a_step(
+    grocery: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "other.tflite"
+    # OpenBLAS's kernels of a processor without AVX; where it knows no such name, the file is the same one.
+    environment = {**os.environ, "OPENBLAS_CORETYPE": "Nehalem"}
+    command = [sys.executable, "-c", COMPILE, str(EXAMPLES / "grocery.txt"), str(path)]
+    subprocess.run(command, env=environment, check=True)
+    heads = [read_head(p.read_bytes(), "tflite", read_manifest(p)) for p in (grocery, path)]
+    assert heads[0].labels == heads[1].labels
+    a, b = (head.layers[0] for head in heads)
+    assert np.abs(a.weight.astype(int) - b.weight).max() <= 1
+    np.testing.assert_allclose(a.weight_scale, b.weight_scale, rtol=1e-5)
+    np.testing.assert_allclose(a.output_scale, b.output_scale, rtol=0.01)
+    for photo in sorted((EXAMPLES / "photos").glob("*.jpg")):
+        with Classifier.load(grocery) as one, Classifier.load(path) as two:
+            assert one.classify(photo).names[:3] == two.classify(photo).names[:3]
 
 
 @pytest.mark.shared
