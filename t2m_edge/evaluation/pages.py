@@ -148,7 +148,14 @@ class Page:
         if networks:
             how += f"Networks, {self.seeds} seed(s), have the committed settings of: {', '.join(networks)}. "
         how += "The best linear method of a condition is picked in hindsight, in the linear methods' favour."
-        lines = [f"# {self.title}", "", fill(what, WIDTH), "", fill(how, WIDTH), ""]
+        lines = [
+            f"# {self.title}",
+            "",
+            fill(what, WIDTH, break_on_hyphens=False),
+            "",
+            fill(how, WIDTH, break_on_hyphens=False),
+            "",
+        ]
         lines += [f"    {self.command(BREAK)}"]
         if self.seconds:
             times = ", ".join(f"{s} s with {e}" for e, s in self.seconds.items())

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -11,9 +14,12 @@ import pytest
 
 import t2m_edge
 from t2m_edge.hypernetworks.class_vectors import class_vectors
-from t2m_edge.packs import load_pack
+from t2m_edge.packs import Pack, load_pack
 from t2m_edge.packs.writing import zip_pack
-from t2m_runtime import Classifier, open_image
+from t2m_exporters.heads import read_head
+from t2m_exporters.parity import head_parity
+from t2m_exporters.quantize_head import quantize_head
+from t2m_runtime import Classifier, Head, QuantizedHead, open_image, read_manifest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 FOLDERS = {
@@ -32,6 +38,11 @@ FOLDERS = {
 
 ACCURACY_OF_NAMES = 0.72
 """Of 10 classes (chance 0.1), two points under what the pack was measured at."""
+ACCURACY_OF_ALL_NAMES = 0.215
+"""Of all 381 classes at once (chance 0.003), a point under what the pack was measured at."""
+AGREEMENT_OF_ALL_NAMES = 0.96
+"""Of the int8 with the float head for all of them, a point under what was measured."""
+INT8_MAY_LOSE = 0.005
 
 
 @pytest.fixture(scope="module")
@@ -93,25 +104,76 @@ def test_the_stored_int8_features_are_what_the_int8_backbone_gives() -> None:
         assert found @ stored / np.sqrt((found @ found) * (stored @ stored)) > 0.999
 
 
-def test_names_alone_sort_held_out_images_of_the_feature_bank() -> None:
+def named(pack: Pack, names: tuple[str, ...]) -> tuple[Head, QuantizedHead]:
+    """The float and the int8 head of classes that are given by their names alone."""
+    nothing = [()] * len(names)
+    z = class_vectors(pack.text_encoder.encode, pack.centres, names, nothing, nothing, pack.info.prompts)
+    head, bank, info = pack.head(names, z), pack.bank, pack.info
+    return head, quantize_head(head, bank.features, info.scale, info.zero_point, info.logits, bank.real, softmax=True)
+
+
+def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over the classes of the share of their images that are named rightly."""
+    right = logits.argmax(1) == labels
+    return float(np.mean([right[labels == c].mean() for c in np.unique(labels)]))
+
+
+def test_names_alone_sort_held_out_images_of_the_feature_bank_in_float_and_in_int8() -> None:
     pack = load_pack()
-    bank, centres = pack.bank, pack.centres
-    rng, found = np.random.default_rng(0), []
+    bank, rng, found = pack.bank, np.random.default_rng(0), []
     for _ in range(20):
         classes = rng.choice(len(bank.classes), 10, replace=False)
-        names = tuple(bank.classes[c] for c in classes)
-        z = class_vectors(pack.text_encoder.encode, centres, names, [()] * 10, [()] * 10)
+        head, quantized = named(pack, tuple(bank.classes[c] for c in classes))
         rows = np.isin(bank.labels, classes)
         labels = np.array([np.flatnonzero(classes == c)[0] for c in bank.labels[rows]])
-        right = pack.head(names, z).logits(bank.real[rows]).argmax(1) == labels
-        found.append(np.mean([right[labels == c].mean() for c in range(10)]))
-    assert np.mean(found) > ACCURACY_OF_NAMES, f"{np.mean(found):.3f}"
+        found.append(
+            (accuracy(head.logits(bank.real[rows]), labels), accuracy(quantized.logits(bank.features[rows]), labels))
+        )
+    floating, int8 = np.mean(found, 0)
+    assert floating > ACCURACY_OF_NAMES, f"{floating:.3f}"
+    assert int8 > floating - INT8_MAY_LOSE, f"{int8:.3f} against {floating:.3f}"
+
+
+def test_hundreds_of_names_at_once_are_as_good_in_int8() -> None:
+    pack = load_pack()
+    bank = pack.bank
+    head, quantized = named(pack, bank.classes)
+    floating, int8 = (
+        accuracy(head.logits(bank.real), bank.labels),
+        accuracy(quantized.logits(bank.features), bank.labels),
+    )
+    assert floating > ACCURACY_OF_ALL_NAMES, f"{floating:.3f}"
+    assert int8 > floating - INT8_MAY_LOSE, f"{int8:.3f} against {floating:.3f}"
+    agreement = head_parity(head, quantized, bank.features, bank.real).top1_agreement
+    assert agreement > AGREEMENT_OF_ALL_NAMES, f"{agreement:.3f}"
 
 
 @pytest.mark.parametrize("name", ["carrots", "red-bell-pepper"])
 def test_the_example_photos_are_recognised(grocery: Path, name: str) -> None:
     with Classifier.load(grocery) as classifier:
         assert classifier.classify(EXAMPLES / "photos" / f"{name}.jpg").names[0] == name.replace("-", " ")
+
+
+COMPILE = "import sys, t2m_edge; t2m_edge.compile(sys.argv[1], sys.argv[2])"
+
+
+def test_another_processors_arithmetic_gives_the_same_labels_ranking_and_weights_within_a_step(
+    grocery: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "other.tflite"
+    # OpenBLAS's kernels of a processor without AVX; where it knows no such name, the file is the same one.
+    environment = {**os.environ, "OPENBLAS_CORETYPE": "Nehalem"}
+    command = [sys.executable, "-c", COMPILE, str(EXAMPLES / "grocery.txt"), str(path)]
+    subprocess.run(command, env=environment, check=True)
+    heads = [read_head(p.read_bytes(), "tflite", read_manifest(p)) for p in (grocery, path)]
+    assert heads[0].labels == heads[1].labels
+    a, b = (head.layers[0] for head in heads)
+    assert np.abs(a.weight.astype(int) - b.weight).max() <= 1
+    np.testing.assert_allclose(a.weight_scale, b.weight_scale, rtol=1e-5)
+    np.testing.assert_allclose(a.output_scale, b.output_scale, rtol=0.01)
+    for photo in sorted((EXAMPLES / "photos").glob("*.jpg")):
+        with Classifier.load(grocery) as one, Classifier.load(path) as two:
+            assert one.classify(photo).names[:3] == two.classify(photo).names[:3]
 
 
 @pytest.mark.shared
