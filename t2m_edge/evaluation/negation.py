@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import resources
 from itertools import combinations
@@ -49,7 +49,8 @@ class Subject:
     """What is tested on a split.
 
     images: float32 (n, d) of each unseen class, by name; bank: float32 (n, d) of other images, for the lead of
-    classes given by negative texts alone; centre: float32 (d_text,), taken off the texts' embeddings.
+    classes given by negative texts alone; centre: float32 (d_text,), taken off the texts' embeddings; known: texts
+    that need no encoding any more.
     """
 
     images: dict[str, np.ndarray]
@@ -57,6 +58,7 @@ class Subject:
     encoder: TextEncoder
     centre: np.ndarray
     rows: Rows
+    known: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def attributes() -> tuple[Attributes, Attributes]:
@@ -110,7 +112,9 @@ def frozen_subject(
         return unit(map_(positive) - nothing - (map_(negative) - nothing) / 2).astype(np.float32)
 
     images = {c: problem.unseen.features[problem.unseen.labels == i] for i, c in enumerate(unseen)}
-    return Subject(images, seen.features, encoder, seen.centres.text, rows)
+    said = class_texts(shared)["cifar100"]
+    known = {t: row for c in unseen for t, row in zip(said[c].descriptions, texts.sentences[c], strict=True)}
+    return Subject(images, seen.features, encoder, seen.centres.text, rows, known)
 
 
 def attribute_set(seen: Seen, learned: Attributes, encoder: TextEncoder) -> Seen:
@@ -133,7 +137,7 @@ def attribute_set(seen: Seen, learned: Attributes, encoder: TextEncoder) -> Seen
 def study(subject: Subject, both: Attributes, properties: Attributes, shared: Path) -> dict[str, float]:
     """{how the two classes are given: mean two-way accuracy in percent over all pairs that have such texts}."""
     texts, rng = class_texts(shared)["cifar100"], np.random.default_rng(0)
-    known: dict[str, np.ndarray] = {}
+    known = {text: row - subject.centre for text, row in subject.known.items()}
     found: dict[str, list[float]] = {}
 
     def half(given: Sequence[str]) -> np.ndarray:
