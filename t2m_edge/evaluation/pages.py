@@ -250,7 +250,7 @@ def write_index(folder: Path) -> None:
                 found[name] = {"descriptions": np.array(rows)}
             base = best_of(found, [m for m in found if m in linear], "descriptions")
             other = best_of(found, [m for m in found if m not in linear], "descriptions")
-            cells = [f"{m}: {found[m]['descriptions'][:, 0].mean():.1f}" if m else "" for m in (base, other)]
+            cells = [f"{m}: {found[m]['descriptions'].mean(0)[0]:.1f}" if m else "" for m in (base, other)]
             last = ""
             if base and other:
                 last = paired(found[other]["descriptions"][:, 0] - found[base]["descriptions"][:, 0])
