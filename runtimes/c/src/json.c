@@ -7,6 +7,10 @@ t2m_json t2m_json_at(t2m_bytes file, uint32_t begin, uint32_t end, uint32_t quot
   return json;
 }
 
+/* Called for every key of a manifest: a copy of its code at each place would cost kilobytes. */
+#ifdef __GNUC__
+__attribute__((noinline))
+#endif
 bool t2m_text_is(const char *text, const char *expected) {
   while (*text && *text == *expected) text++, expected++;
   return *text == *expected;

@@ -55,27 +55,40 @@ void t2m_conv_int8(const t2m_kernel *kernel, const t2m_operator *op, const uint8
   }
 }
 
+/* sums += (values - zero) * weights, for T2M_BLOCK channels: a count that compilers know, so that they use vectors. */
+static void multiply_channels(int32_t sums[T2M_BLOCK], const int8_t *values, const int8_t *weights, int32_t zero,
+                              uint32_t count) {
+  if (count == T2M_BLOCK) {
+    for (uint32_t i = 0; i < T2M_BLOCK; i++) sums[i] += (int16_t)(values[i] - zero) * weights[i];
+  } else {
+    for (uint32_t i = 0; i < count; i++) sums[i] += (values[i] - zero) * weights[i];
+  }
+}
+
 void t2m_depthwise_int8(const t2m_operator *op, const uint8_t *file, const int8_t *in, int8_t *out, uint8_t *scratch) {
   t2m_scaling scaling = fill_scaling(op, file, scratch);
-  const int8_t *weights = (const int8_t *)(file + op->weight);
-  uint32_t channels = op->out_channels;
-  for (uint32_t y = 0; y < op->out_height; y++) {
-    for (uint32_t x = 0; x < op->out_width; x++) {
-      for (uint32_t c = 0; c < channels; c++) {
-        uint32_t sum = (uint32_t)scaling.bias[c];
-        for (uint32_t ky = 0; ky < op->kernel_height; ky++) {
-          uint32_t in_y = y * op->stride_height + ky - op->pad_top; /* wraps above the image: beyond it */
-          if (in_y >= op->in_height) continue;
-          for (uint32_t kx = 0; kx < op->kernel_width; kx++) {
-            uint32_t in_x = x * op->stride_width + kx - op->pad_left;
-            if (in_x >= op->in_width) continue;
-            int32_t value = in[(in_y * op->in_width + in_x) * channels + c] - op->input_zero;
-            sum += (uint32_t)(value * weights[(ky * op->kernel_width + kx) * channels + c]);
-          }
+  uint32_t channels = op->out_channels, pixels = op->out_height * op->out_width;
+  for (uint32_t pixel = 0; pixel < pixels; pixel++) {
+    /* Both wrap above or left of the image: beyond it. */
+    uint32_t top = pixel / op->out_width * op->stride_height - op->pad_top;
+    uint32_t left = pixel % op->out_width * op->stride_width - op->pad_left;
+    for (uint32_t first = 0; first < channels; first += T2M_BLOCK) {
+      uint32_t count = channels - first < T2M_BLOCK ? channels - first : T2M_BLOCK;
+      int32_t sums[T2M_BLOCK] = {0};
+      const int8_t *weights = (const int8_t *)(file + op->weight) + first;
+      for (uint32_t ky = 0; ky < op->kernel_height; ky++) {
+        for (uint32_t kx = 0; kx < op->kernel_width; kx++, weights += channels) {
+          uint32_t y = top + ky, x = left + kx;
+          if (y >= op->in_height || x >= op->in_width) continue;
+          multiply_channels(sums, in + (y * op->in_width + x) * channels + first, weights, op->input_zero, count);
         }
-        int32_t scaled = t2m_scale_twice((int32_t)sum, scaling.multiplier[c], scaling.shift[c]);
+      }
+      int8_t *to = out + pixel * channels + first;
+      for (uint32_t i = 0; i < count; i++) {
+        int32_t sum = (int32_t)((uint32_t)sums[i] + (uint32_t)scaling.bias[first + i]);
+        int32_t scaled = t2m_scale_twice(sum, scaling.multiplier[first + i], scaling.shift[first + i]);
         scaled = (int32_t)((uint32_t)scaled + (uint32_t)op->output_zero);
-        out[(y * op->out_width + x) * channels + c] = (int8_t)t2m_clamp(scaled, lowest(op), 127);
+        to[i] = (int8_t)t2m_clamp(scaled, lowest(op), 127);
       }
     }
   }
