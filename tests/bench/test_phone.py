@@ -29,13 +29,14 @@ SERIAL = "127.0.0.1:5555"
 START = """
 ip link set lo up && mount -t proc proc {root}/proc && mount --rbind /sys {root}/sys && mount --rbind /dev {root}/dev
 chroot {root} /usr/lib/android-sdk/platform-tools/adbd &
-exec adb -L localfilesystem:{socket} nodaemon server
+adb -L localfilesystem:{socket} nodaemon server
+sleep 600 # the phone outlives its cable: everything in here ends with this shell
 """
 
 
 @dataclass(frozen=True)
 class Phone:
-    """root: its files, seen from here. unplug: ends adbd and adb's server at once, as a pulled cable does."""
+    """root: its files, seen from here. unplug: ends adb's server, and so every connection, as a pulled cable does."""
 
     serial: str
     root: Path

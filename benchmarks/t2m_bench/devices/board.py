@@ -116,7 +116,7 @@ def adb_board(serial: str) -> Board:
 class Board:
     """devices/__init__.py says what a device is. The engine is the C core; with Python there, others by name."""
 
-    unit, rests = "ms", True
+    unit, rests, lacks = "ms", True, ()
 
     def __init__(self, transport: Transport) -> None:
         self.name = transport.name
