@@ -18,6 +18,7 @@ from t2m_runtime.errors import WorkError
 
 Times = tuple[tuple[str, str, float], ...]
 
+LIBRARIES = ("libLiteRt.so", "libLiteRt.dylib")
 CPU, LOCK_WRITE = 1, 1
 OPERATOR, XNNPACK_OPERATOR = 2, 8
 """event_type of one operator's run; others are sums of such, or notes without a time."""
@@ -76,9 +77,10 @@ def _summary(rounds: list[_Round]) -> Times:
 
 def _library() -> ctypes.CDLL:
     found = find_spec("ai_edge_litert")
-    path = Path(found.origin).parent / "libLiteRt.so" if found and found.origin else None
-    if path is None or not path.is_file():
-        raise NoProfiler("no libLiteRt.so")
+    folder = Path(found.origin).parent if found and found.origin else Path()
+    path = next((folder / name for name in LIBRARIES if (folder / name).is_file()), None)
+    if path is None:
+        raise NoProfiler(f"no {LIBRARIES[0]}")
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:

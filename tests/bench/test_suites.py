@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from t2m_bench.suite_run import generated_classes
+from t2m_bench.machine import Machine, State
+from t2m_bench.request import Measured, Request
+from t2m_bench.suite_run import Options, generated_classes, run_suite
 from t2m_bench.suites import FOLDER, Suite, names, read_suite
 from t2m_edge.cli.main import run
 from t2m_runtime.errors import InputError
@@ -37,6 +40,31 @@ def test_a_suite_of_ones_own(tmp_path: Path, capsys) -> None:
     found = json.loads(capsys.readouterr().out)["results"]
     assert code == 0 and [r["name"] for r in found] == ["pets.int8.tflite", "pets.int8.onnx"]
     assert all(r["suite"] == "pets" and r["classes"] == 2 and r["compile"]["median_s"] > 0 for r in found)
+
+
+class Counter:
+    """A device that counts what it is asked for, and has neither swaps nor profiles."""
+
+    name, unit, rests, lacks = "counter", "instructions", False, ("head", "profile", "photos")
+    asked: ClassVar[list[Request]] = []
+
+    def check(self, requests: list[Request]) -> None:
+        self.asked += requests
+
+    def machine(self) -> Machine:
+        return Machine("counter", "", "", "counter", 1, None)
+
+    def measure(self, request: Request) -> tuple[list[Measured], State, State]:
+        return [Measured("core", 1.0, 1.0, (1.0,), (1.0,))], State(), State()
+
+
+def test_what_a_device_cannot_measure_is_left_out_of_a_suite(tmp_path: Path) -> None:
+    (tmp_path / "pets.txt").write_text("cat: a small furry animal\nparrot: a colourful bird\n")
+    runs = [{"task": "pets.txt", "head": True, "profile": True}]
+    (tmp_path / "pets.yaml").write_text(yaml.safe_dump({"suite": "pets", "runs": runs}))
+    (found,) = run_suite(read_suite(str(tmp_path / "pets.yaml")), Counter(), Options())
+    (asked,) = Counter.asked
+    assert found.device == "counter" and asked.head is None and not asked.profile
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ A device is an object with
 
     name, unit        as the user wrote it; "ms" or "instructions"
     rests             whether it needs rest between runs: phones and boards slow down when they grow hot
+    lacks             fields of a plan that it cannot measure (head, profile, photos); a suite leaves them out there
     check(...)        reaches it and refuses what it cannot measure, before anything is measured
     machine()         its facts
     measure(request)  what it measured for each model, and its state before and after
@@ -26,6 +27,7 @@ class Device(Protocol):
     name: str
     unit: str
     rests: bool
+    lacks: tuple[str, ...]
 
     def check(self, requests: list[Request]) -> None:
         """Reaches the device and refuses what it cannot measure.

@@ -1,12 +1,14 @@
 """A Linux board over ssh, or an Android phone over adb: a static program is sent there, run, and removed.
 
 One remote command does it all: it makes a folder, unpacks what comes over standard input, and runs the program, which
-removes everything from the disk before it measures. So nothing stays behind, wherever the connection breaks.
+removes everything from the disk before it measures. So nothing stays behind, wherever the connection breaks. The same
+command reads the board's state right before and after: each connection costs a small board a second or more.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import re
@@ -30,10 +32,11 @@ NO_FOLDER, NO_UNPACK = 97, 98
 PHOTO_BYTES = 32 * 2**20
 """Most bytes of photos that are sent at once: boards keep /tmp in memory."""
 
-FACTS = """
-uname -m; uname -sr; uname -n
+SHOWN = """
 for f in {files}; do [ -r "$f" ] && echo "=== $f" && cat "$f" && echo; done 2>/dev/null; true
 """
+FACTS = "uname -m; uname -sr; uname -n" + SHOWN
+RUNS, ENDED = "=== it runs", "=== it ended"
 UNPACKED = """
 umask 077
 for base in ${{TMPDIR:-/tmp}} /data/local/tmp /dev/shm /var/tmp "$HOME"; do
@@ -46,7 +49,13 @@ done
 trap 'cd /; rm -rf "$d"' EXIT
 trap 'exit 129' HUP INT TERM PIPE
 cd "$d" && rm -f try && tar -xf - || exit {no_unpack}
+show() {{ {show}
+}}
+show; echo; echo "{runs}"
 {run}
+status=$?
+echo; echo "{ended}"; show
+exit $status
 """
 
 
@@ -107,13 +116,14 @@ def adb_board(serial: str) -> Board:
 class Board:
     """devices/__init__.py says what a device is. The engine is the C core; with Python there, others by name."""
 
-    unit, rests = "ms", True
+    unit, rests, lacks = "ms", True, ()
 
     def __init__(self, transport: Transport) -> None:
         self.name = transport.name
         self._transport = transport
         self._machine: Machine | None = None
         self._program: Path | None = None
+        self._states: list[State] = []
 
     def check(self, requests: list[Request]) -> None:
         """Reaches the board, builds the program for it, and refuses models that the C core does not run."""
@@ -140,19 +150,17 @@ class Board:
 
     def measure(self, request: Request) -> tuple[list[Measured], State, State]:
         """Sends everything, runs it, and brings back what it printed."""
-        before = self._look()[1]
+        self._states = []
         found = self._python(request) if request.engine not in (None, "core") else self._core(request)
-        return found, before, self._look()[1]
+        return found, self._states[0], self._states[-1]
 
     def _look(self) -> tuple[Machine, State]:
-        files = " ".join(f"/{pattern}" for pattern in dict.fromkeys((*FIXED, *CHANGING)))
-        done = self._transport.run(FACTS.format(files=files))
+        done = self._transport.run(FACTS.format(files=_paths(FIXED, CHANGING)))
         lines = done.stdout.split("\n", 3)
         if done.returncode or len(lines) < 4:
             said = _last_line(done.stderr) or "it said nothing; is it still connected?"
             raise InputError(f"{self.name}: its shell failed ({said})")
-        parts = re.split(r"^=== /(.*)\n", lines[3], flags=re.MULTILINE)
-        found = dict(zip(parts[1::2], parts[2::2]))
+        found = _shown(lines[3])
         return machine_from(found, lines[2].strip(), lines[1].strip(), lines[0].strip()), state_from(found)
 
     def _core(self, request: Request) -> list[Measured]:
@@ -201,8 +209,12 @@ class Board:
             raise InputError(f"{self.name} was lost while it measured; check the device and the cable") from None
 
     def _send(self, files: dict[str, bytes], run: str, seconds: float) -> subprocess.CompletedProcess:
-        script = UNPACKED.format(no_folder=NO_FOLDER, no_unpack=NO_UNPACK, run=run)
-        done = self._transport.run(script, _tar(files), 60 + 5 * seconds)
+        show = SHOWN.format(files=_paths(CHANGING))
+        words = {"no_folder": NO_FOLDER, "no_unpack": NO_UNPACK, "runs": RUNS, "ended": ENDED}
+        done = self._transport.run(UNPACKED.format(run=run, show=show, **words), _tar(files), 60 + 5 * seconds)
+        before, _, rest = done.stdout.partition(f"\n{RUNS}\n")
+        done.stdout, _, after = rest.partition(f"\n{ENDED}\n")
+        self._states += [state_from(_shown(text)) for text in (before, after)]
         said = _last_line(done.stderr)
         if done.returncode == NO_FOLDER:
             raise InputError(f"{self.name}: no folder there may be written to and run from; free /tmp or $HOME")
@@ -248,6 +260,16 @@ class Board:
         run = f"python3 -m t2m_bench.local {shlex.quote(json.dumps(asked))}"
         done = self._send(files, run, 60 + request.seconds * len(names))
         return answer(done.returncode, done.stdout, done.stderr, Path(request.models[0]).name)
+
+
+def _paths(*patterns: tuple[str, ...]) -> str:
+    return " ".join(f"/{pattern}" for pattern in dict.fromkeys(itertools.chain(*patterns)))
+
+
+def _shown(text: str) -> dict[str, str]:
+    """What SHOWN printed: path without its first slash -> text."""
+    parts = re.split(r"^=== /(.*)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2]))
 
 
 def _measured(found: dict[str, Any], named: tuple[int, ...]) -> Measured:

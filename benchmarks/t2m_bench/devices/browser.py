@@ -36,7 +36,7 @@ TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "applicat
 class BrowserDevice:
     """devices/__init__.py says what a device is. $T2M_BROWSER names a Chromium."""
 
-    name, unit, rests = "browser", "ms", False
+    name, unit, rests, lacks = "browser", "ms", False, ("head", "profile", "photos")
 
     def check(self, requests: list[Request]) -> None:
         """Finds Chromium and the engines, and refuses what a page cannot do."""

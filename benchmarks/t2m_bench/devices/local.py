@@ -14,7 +14,7 @@ from t2m_bench.subject import load
 class LocalDevice:
     """devices/__init__.py says what a device is."""
 
-    name, unit, rests = "local", "ms", False
+    name, unit, rests, lacks = "local", "ms", False, ()
 
     def check(self, requests: list[Request]) -> None:
         """Loads every model with its engine once, so that a broken one is found before the first is measured."""

@@ -78,6 +78,7 @@ class QemuDevice:
         if cpu not in PROCESSORS:
             raise InputError(f"--device qemu:{cpu[:60]}: give one of {', '.join(PROCESSORS)}")
         self.name, self._cpu, self._processor = f"qemu:{cpu}", cpu, PROCESSORS[cpu]
+        self.lacks = ("photos", "head") if self._processor.board else ("photos",)
         self._engine = "core reference gcc"
 
     def check(self, requests: list[Request]) -> None:

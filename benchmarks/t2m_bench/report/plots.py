@@ -40,9 +40,14 @@ def grid(scale: Scale, most: int = 6) -> str:
 def label(row: Row) -> str:
     """A row's name with its colour."""
     return (
-        f'<div class="label"><b class="dot c{row.colour}"></b><span>{escape(row.name)}'
+        f'<div class="label"><b class="dot c{row.colour}"></b><span>{breakable(row.name)}'
         f"<small>{escape(row.detail)}</small></span></div>"
     )
+
+
+def breakable(name: str) -> str:
+    """A file's name as HTML that a narrow page breaks at its dots."""
+    return escape(name).replace(".", ".<wbr>")
 
 
 def line(name: str, plot: str, value: str, note: str = "", kind: str = "") -> str:

@@ -180,7 +180,7 @@ def _table(results: Sequence[Result], rows: list[Row], unit: str) -> str:
             columns.append((name, cells))
     head = "".join(f"<th>{escape(name)}</th>" for name, _ in columns)
     lines = "".join(
-        f'<tr><th scope="row"><b class="dot c{row.colour}"></b>{escape(row.name)}'
+        f'<tr><th scope="row"><b class="dot c{row.colour}"></b>{plots.breakable(row.name)}'
         f"<small>{escape(row.detail)}</small></th>"
         + "".join(f"<td>{escape(cells[i])}</td>" for _, cells in columns)
         + "</tr>"
