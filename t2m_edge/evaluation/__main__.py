@@ -50,7 +50,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--generalised", action="store_true", help="seen and unseen classes in one task, too")
     parser.add_argument("--out", type=Path, help="write JSON, a table and a plot of each backbone and data set here")
-    parser.add_argument("--tune", action="store_true", help="choose the networks' settings instead, into settings.json")
+    parser.add_argument(
+        "--tune", action="store_true", help="choose the networks' settings instead, with the first encoder"
+    )
     parser.add_argument("--trials", type=int, default=TRIALS, help="settings that --tune tries for each method")
     return parser
 
@@ -70,7 +72,8 @@ def run(args: argparse.Namespace) -> None:
     splits = tuple(some_of("--splits", args.splits, SPLITS))
     default = ",".join(("mobilenet_v1", "mobilenet_edgetpu", *([STRICT] if args.packs else [])))
     backbones = some_of("--backbones", args.backbones or default, (*BACKBONES, STRICT))
-    sources = Sources(args.shared, args.cache, args.packs, args.encoder, any("pooled" in n for n in names))
+    encoders = args.encoder[:1] if args.tune else args.encoder
+    sources = Sources(args.shared, args.cache, args.packs, encoders, any("pooled" in n for n in names))
     sources.check(backbones, datasets, splits)
     results = ResultFile(args.cache / "study.jsonl")
     for backbone in backbones:
@@ -78,8 +81,9 @@ def run(args: argparse.Namespace) -> None:
             for group in sources.splits(backbone, dataset, splits):
                 places = [Place(backbone, dataset, s, e) for e in sources.encoders for s in group]
                 if args.tune:
-                    first = [p for p in places if p.encoder == args.encoder[0].name]
-                    tune([n for n in names if BY_NAME[n].seeded], first, args.trials, sources, results, args.jobs)
+                    if group[0] in NUMBERED:  # the strict sets have these settings, too
+                        networks = [n for n in names if BY_NAME[n].seeded]
+                        tune(networks, places, args.trials, sources, results, args.jobs)
                     continue
                 page = study(names, places, args, sources, results)
                 print(f"\n{page.markdown()}", flush=True)
