@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -17,7 +16,7 @@ from t2m_runtime.head import Head, Layer, QuantizedHead, QuantizedLayer, quantiz
 def random_head(rng: np.random.Generator, sizes: list[int], wide: bool = False) -> QuantizedHead:
     """An int8 head with weights over the whole range and scales that make the outputs spread or saturate."""
     layers = []
-    for fan_in, out in itertools.pairwise(sizes):
+    for fan_in, out in ((sizes[i], sizes[i + 1]) for i in range(len(sizes) - 1)):
         spread = 30 if wide else 3
         layers.append(
             QuantizedLayer(

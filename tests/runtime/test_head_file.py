@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 
 import numpy as np
@@ -20,7 +19,7 @@ def float_head(k: int = 3, d: int = 5, hidden: int = 0, seed: int = 0) -> Head:
     sizes = [d, hidden, k] if hidden else [d, k]
     layers = tuple(
         Layer(rng.normal(size=(out, width)).astype(np.float32), rng.normal(size=out).astype(np.float32))
-        for width, out in itertools.pairwise(sizes)
+        for width, out in ((sizes[i], sizes[i + 1]) for i in range(len(sizes) - 1))
     )
     return Head(tuple(f"class {i}" for i in range(k)), layers)
 
@@ -36,7 +35,7 @@ def int8_head(k: int = 3, d: int = 5, hidden: int = 0, seed: int = 0) -> Quantiz
             float(np.float32(rng.uniform(0.01, 0.1))),
             int(rng.integers(-128, 128)),
         )
-        for width, out in itertools.pairwise(sizes)
+        for width, out in ((sizes[i], sizes[i + 1]) for i in range(len(sizes) - 1))
     )
     return QuantizedHead(tuple(f"class {i}" for i in range(k)), 1 / 128, 0, layers)
 
