@@ -36,11 +36,11 @@ FOLDERS = {
 }
 
 
-ACCURACY_OF_NAMES = 0.72
+ACCURACY_OF_NAMES = 0.75
 """Of 10 classes (chance 0.1), two points under what the pack was measured at."""
-ACCURACY_OF_ALL_NAMES = 0.215
+ACCURACY_OF_ALL_NAMES = 0.27
 """Of all 381 classes at once (chance 0.003), a point under what the pack was measured at."""
-AGREEMENT_OF_ALL_NAMES = 0.96
+AGREEMENT_OF_ALL_NAMES = 0.967
 """Of the int8 with the float head for all of them, a point under what was measured."""
 INT8_MAY_LOSE = 0.005
 
@@ -186,4 +186,4 @@ def test_a_descriptions_file_makes_a_useful_classifier(grocery: Path, shared_dat
             if pieces[0] == "test" and len(pieces) == 3 and pieces[1] in names and member.isfile():
                 image = open_image(tar.extractfile(member).read())
                 right[names[pieces[1]]].append(classifier.classify(image).names[0] == names[pieces[1]])
-    assert np.mean([np.mean(r) for r in right.values()]) > 0.7  # chance: 0.1; measured: 0.76
+    assert np.mean([np.mean(r) for r in right.values()]) > 0.78  # chance: 0.1; measured: 0.83
