@@ -64,12 +64,6 @@ def test_a_class_keeps_its_scores_whatever_the_others_are(task, tmp_path, tiny_p
         assert alone.scores(image)[0] == pytest.approx(three.scores(image)[0], abs=1e-5)
 
 
-def test_the_c_core_refuses_it_in_one_line(task, tmp_path, tiny_pack):
-    compile(task, tmp_path / "m.tflite", pack=tiny_pack, multi_label=True, min_agreement=0)
-    with pytest.raises(InputError, match="is multi-label, which the C core does not run"):
-        Classifier.load(tmp_path / "m.tflite", engine="core")
-
-
 def test_a_multi_label_model_takes_no_head_files(task, tmp_path, tiny_pack):
     other = tmp_path / "other.txt"
     other.write_text("cat\ndog\n")
