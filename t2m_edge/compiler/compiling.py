@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -33,6 +34,8 @@ from t2m_runtime.head import scores_of
 from t2m_runtime.manifest import MANIFEST_SCHEMA, OutputSpec
 
 PROBES = 4
+CHECK_THREADS = 4
+"""Of the engine that runs the written file: a large backbone takes most of a compile's time there."""
 NEVER_REACHED = 1e9
 """The threshold of "none of these": every runtime rejects an image where it is best."""
 COARSE = 100
@@ -236,7 +239,7 @@ def _run(data: bytes, pack: Pack, head: Head, manifest: Manifest, full: bool) ->
     count = len(pack.probes.images) if full else PROBES
     images = pack.probes.images[:count]
     expected = scores_of(head.logits(pack.probes.features[:count]), manifest.output.scores)
-    with Classifier.load(data, trusted=True) as classifier:
+    with Classifier.load(data, num_threads=min(CHECK_THREADS, os.cpu_count() or 1), trusted=True) as classifier:
         found = np.stack([classifier.scores(image) for image in images])
     test = manifest.self_test
     if test is not None and (error := float(np.abs(found[0] - test.expected).max())) > test.tolerance:
