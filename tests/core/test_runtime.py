@@ -71,6 +71,15 @@ def test_heads_on_the_cores_backbone_score_like_heads_that_are_swapped(with_core
         np.testing.assert_allclose(on_backbone.scores(image), classifier.scores(image), atol=2e-6)
 
 
+def test_a_swap_of_what_is_no_head_names_the_file(with_core, compiled, tmp_path):
+    (tmp_path / "photo.png").write_bytes(b"not a head")
+    with (
+        Classifier.load(compiled["int8"], engine="core") as classifier,
+        pytest.raises(InputError, match=r"photo\.png is not a head file"),
+    ):
+        classifier.swap_head(tmp_path / "photo.png")
+
+
 def test_other_engines_say_what_to_take_for_a_swap(tools, compiled):
     with (
         Classifier.load(compiled["int8"], engine="litert") as classifier,
