@@ -176,8 +176,10 @@ def doubts(blocks: Sequence[float], machine: Machine, before: State, after: Stat
     found = []
     quarter = max(1, len(blocks) // 4)
     drift = float(np.median(blocks[-quarter:]) / np.median(blocks[:quarter])) - 1
-    if abs(drift) > DRIFT:
-        found.append(f"the last quarter ran {drift:+.0%} against the first: heat, or another program")
+    if drift > DRIFT:
+        found.append(f"the last quarter took {drift:.0%} longer than the first: heat, or another program")
+    elif drift < -DRIFT:
+        found.append(f"the last quarter took {-drift:.0%} less than the first: a cold start, or another program")
     if before.load is not None and before.load > BUSY * machine.cores:
         found.append(f"the machine was busy: load {before.load:.1f} on {machine.cores} cores before the run")
     if before.governor != after.governor:

@@ -93,6 +93,8 @@ def test_results_are_kept_listed_compared_and_exported(capsys, model: Path, tmp_
     assert bench(capsys, "export", tmp_path / "all.json")[0] == 0
     assert len(json.loads((tmp_path / "all.json").read_text())["results"]) == 2
     assert bench(capsys, "export", tmp_path / "all.json")[0] == 2
+    code, _, err = bench(capsys, "export", tmp_path / "all.csv")
+    assert code == 2 and "should end in .json" in err and not (tmp_path / "all.csv").exists()
     code, _, err = bench(capsys, "compare", 1, 7)
     assert code == 2 and "no result 7" in err
 

@@ -15,8 +15,13 @@ def test_a_calm_steady_run_is_not_doubted() -> None:
 def test_drift_load_governor_heat_and_too_many_threads_are_named() -> None:
     after = State(800.0, "powersave", 60.0, 0.1)
     found = " ".join(doubts((1e-3,) * 20 + (1.2e-3,) * 20, HERE, State(1000.0, "performance", 40.0, 3.0), after, 8))
-    for word in ("+20%", "busy", "powersave", "20 degrees", "8 threads on 4 cores"):
+    for word in ("took 20% longer", "busy", "powersave", "20 degrees", "8 threads on 4 cores"):
         assert word in found
+
+
+def test_a_run_that_grew_faster_is_not_called_hot() -> None:
+    (found,) = doubts((1.2e-3,) * 20 + (0.9e-3,) * 20, HERE, CALM, CALM, 1)
+    assert found.startswith("the last quarter took 25% less") and "heat" not in found
 
 
 def test_mlperf_mobile_wants_a_minute_1024_inferences_and_rest() -> None:

@@ -39,6 +39,14 @@ def run(*words: object, **options) -> str:
     return done.stdout
 
 
+def refused(*words: object) -> str:
+    """The one line of a program that ends with exit code 2."""
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 2 and not done.stdout, done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    return line
+
+
 @pytest.fixture(scope="module")
 def amalgamation(tools, tmp_path_factory):
     folder = tmp_path_factory.mktemp("amalgamation")
@@ -73,6 +81,20 @@ def test_two_files_build_without_warnings(amalgamation, name):
     need(name)
     flags = ["-std=c99", "-O2", "-ffp-contract=off", *WARNINGS, *FREESTANDING]
     run(name, *flags, "-c", amalgamation / "t2m.c", "-o", amalgamation / f"{name}.o")
+
+
+def test_two_files_for_a_folder_that_cannot_be_written(tools, files):
+    line = refused(sys.executable, tools.CORE / "tools" / "amalgamate.py", files / "model.tflite")
+    assert line.startswith("error: cannot write to ")
+
+
+def test_the_desktop_example_refuses_a_picture_of_another_size(tools, files, tmp_path):
+    need("gcc")
+    program = tools.build(
+        tmp_path / "desktop", "-std=gnu11", str(tools.CORE / "examples" / "desktop.c"), command=["gcc"]
+    )
+    line = refused(program, files / "model.tflite", files / "picture.rgb", 95, 96)
+    assert line.endswith("27648 bytes, and 95 x 96 pixels of RGB are 27360")
 
 
 @pytest.mark.parametrize("name", ["gcc", "clang"])
@@ -148,6 +170,16 @@ def test_webassembly_gives_the_same_scores(tools, files, best, tmp_path):
     assert [name for name, _ in found] == [name for name, _ in best]
     np.testing.assert_allclose([score for _, score in found], [score for _, score in best], rtol=1e-6)
 
+    (tmp_path / "cut.tflite").write_bytes((files / "model.tflite").read_bytes()[:5000])
+    for model, picture, why in (
+        (tmp_path / "cut.tflite", files / "picture.rgba", "the model is damaged or cut short"),
+        (files / "picture.rgba", files / "picture.rgba", "not a .tflite file"),
+        (files / "model.tflite", files / "picture.rgb", "planes are smaller"),
+        (files / "model.tflite", tmp_path / "missing", "no such file"),
+    ):
+        assert why in refused("node", folder / "run.mjs", program, model, picture, 96, 96)
+    assert "usage" in refused("node", folder / "run.mjs", program, files / "model.tflite")
+
 
 @pytest.mark.slow
 def test_cmake_installs_a_package_that_others_find(tools, tmp_path):
@@ -174,3 +206,7 @@ def test_the_makefile_builds_library_and_example(tools, tmp_path):
     shutil.copytree(tools.CORE, tmp_path / "c", ignore=shutil.ignore_patterns("build", "*.a"))
     run("make", "-C", tmp_path / "c", "CC=gcc", "CFLAGS=-O1 -Werror")
     assert (tmp_path / "c" / "build" / "desktop").exists()
+    assert "-c src" not in run("make", "-C", tmp_path / "c", "CC=gcc", "CFLAGS=-O1 -Werror")
+    # Objects of another build are not mixed in.
+    run("make", "-C", tmp_path / "c", "CC=gcc", "CFLAGS=-O0", "OWN_MEMORY=1")
+    assert " W memcpy\n" in run("nm", tmp_path / "c" / "libt2m.a")

@@ -11,7 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from t2m_runtime import Classifier
+from t2m_runtime import Backbone, Classifier
 from t2m_runtime.errors import InputError
 from t2m_runtime.frames import Frame
 
@@ -55,6 +55,29 @@ def test_a_swapped_head_brings_its_labels_also_where_it_is_larger(with_core, too
         with pytest.raises(InputError):
             classifier.swap_head(tools.head_file(compiled["int8"], 4, backbone_sha256="c" * 64))
         assert classifier.classify(image) == before
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_heads_on_the_cores_backbone_score_like_heads_that_are_swapped(with_core, tools, compiled, precision):
+    image = RNG.integers(0, 256, (96, 96, 3), np.uint8)
+    head = tools.head_file(compiled[precision], 5)
+    with (
+        Backbone.load(compiled[precision], engine="core") as backbone,
+        Classifier.load(compiled[precision], engine="core") as classifier,
+    ):
+        on_backbone = backbone.with_head(head)
+        classifier.swap_head(head)
+        assert on_backbone.labels == classifier.labels
+        np.testing.assert_allclose(on_backbone.scores(image), classifier.scores(image), atol=2e-6)
+
+
+def test_a_swap_of_what_is_no_head_names_the_file(with_core, compiled, tmp_path):
+    (tmp_path / "photo.png").write_bytes(b"not a head")
+    with (
+        Classifier.load(compiled["int8"], engine="core") as classifier,
+        pytest.raises(InputError, match=r"photo\.png is not a head file"),
+    ):
+        classifier.swap_head(tmp_path / "photo.png")
 
 
 def test_other_engines_say_what_to_take_for_a_swap(tools, compiled):

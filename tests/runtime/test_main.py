@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from t2m_runtime.__main__ import main
+from t2m_runtime.manifest import OutputSpec
 
 
 @pytest.fixture
@@ -52,6 +53,16 @@ def test_a_model_that_is_not_ours_is_one_line_and_exit_code_2(files, capsys):
     assert main([files["red.png"], files["red.png"]]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1
+
+
+def test_the_classes_that_are_present_are_marked_in_a_multi_label_model(models, files, capsys, tmp_path):
+    manifest = models.manifest(output=OutputSpec(scores="sigmoid"))
+    (tmp_path / "several").write_bytes(models.attach(models.colour_tflite(), manifest))
+    assert main([str(tmp_path / "several"), files["red.png"]]) == 0
+    best, *others = capsys.readouterr().out.splitlines()[1:]
+    assert best.endswith("red  (present)") and not any("present" in line for line in others)
+    assert main([str(tmp_path / "several"), files["red.png"], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"][0]["present"] == ["red"]
 
 
 def test_a_rejected_photo_is_marked(models, files, capsys, tmp_path):

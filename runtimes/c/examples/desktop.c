@@ -36,6 +36,12 @@ int main(int count, char **words) {
     fprintf(stderr, "error: cannot read %s\n", file ? words[2] : words[1]);
     return 2;
   }
+  size_t width = strtoul(words[3], NULL, 10), height = strtoul(words[4], NULL, 10);
+  if (picture_size != width * height * 3u) {
+    fprintf(stderr, "error: %s: %zu bytes, and %zu x %zu pixels of RGB are %zu\n", words[2], picture_size, width, height,
+            width * height * 3u);
+    return 2;
+  }
   t2m_status status = t2m_arena_size(file, model_size, NULL, &arena_size);
   if (status) return fail(words[1], status);
   void *arena = aligned_alloc(T2M_ALIGNMENT, arena_size);
@@ -45,8 +51,8 @@ int main(int count, char **words) {
 
   t2m_frame frame = {0};
   frame.format = T2M_RGB;
-  frame.width = (uint32_t)strtoul(words[3], NULL, 10);
-  frame.height = (uint32_t)strtoul(words[4], NULL, 10);
+  frame.width = (uint32_t)width;
+  frame.height = (uint32_t)height;
   frame.plane[0].data = picture;
   frame.plane[0].size = picture_size;
   /* To be timed from outside: what a run costs does not depend on the picture. */

@@ -33,6 +33,8 @@ int main(int count, char **words) {
   size_t size, picture_size, arena_size;
   void *file = read_file(words[2], &size), *picture = read_file(words[3], &picture_size);
   if (!file || !picture) return fail(file ? words[3] : words[2], "cannot be read");
+  size_t width = strtoul(words[4], NULL, 10), height = strtoul(words[5], NULL, 10);
+  if (picture_size != width * height * 3u) return fail(words[3], "not WIDTH x HEIGHT pixels of RGB, three bytes each");
   t2m_engine engine;
   char message[T2M_ENGINE_MESSAGE];
   size_t length = strlen(words[2]);
@@ -49,8 +51,8 @@ int main(int count, char **words) {
 
   t2m_frame frame = {0};
   frame.format = T2M_RGB;
-  frame.width = (uint32_t)strtoul(words[4], NULL, 10);
-  frame.height = (uint32_t)strtoul(words[5], NULL, 10);
+  frame.width = (uint32_t)width;
+  frame.height = (uint32_t)height;
   frame.plane[0].data = picture;
   frame.plane[0].size = picture_size;
   t2m_class top[3];

@@ -38,9 +38,14 @@ def main() -> int:
         print(__doc__.strip(), file=sys.stderr)
         return 2
     folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "t2m.c").write_text(amalgamate())
-    (folder / "t2m.h").write_text((CORE / "include" / "t2m.h").read_text())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "t2m.c").write_text(amalgamate())
+        (folder / "t2m.h").write_text((CORE / "include" / "t2m.h").read_text())
+    except OSError as error:
+        print(f"error: cannot write to {folder}: {error.strerror}", file=sys.stderr)
+        return 2
+    print(f"{folder / 't2m.c'}\n{folder / 't2m.h'}")
     return 0
 
 

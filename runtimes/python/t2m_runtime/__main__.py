@@ -19,7 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("model", metavar="MODEL", help="a .tflite or .onnx that t2m-edge compile wrote")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="photos, any size and format that Pillow reads")
     parser.add_argument("--top", type=int, default=3, metavar="N", help="how many classes to list (default: 3)")
-    parser.add_argument("--engine", help="litert, tflite_runtime or onnxruntime (default: whichever is installed)")
+    parser.add_argument(
+        "--engine", help="litert, tflite_runtime, core or onnxruntime (default: the first that is installed)"
+    )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the engine (default: 1)")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     options = parser.parse_args(arguments)
@@ -52,11 +54,12 @@ def _run(options: argparse.Namespace) -> int:
                 continue
             if options.json:
                 classes = [{"name": name, "score": score} for name, score in zip(result.names, result.scores)]
-                documents.append({"image": path, "rejected": result.rejected, "classes": classes})
+                answer = {"rejected": result.rejected, "present": list(result.present), "classes": classes}
+                documents.append({"image": path, **answer})
                 continue
             print(path + ("  (none of these)" if result.rejected else ""))
             for name, score in zip(result.names, result.scores):
-                print(f"  {score:8.4f}  {name}")
+                print(f"  {score:8.4f}  {name}" + ("  (present)" if name in result.present else ""))
     if options.json:
         print(json.dumps({"schema_version": 1, "model": options.model, "images": documents}, ensure_ascii=False))
     return code

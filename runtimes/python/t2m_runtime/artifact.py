@@ -36,11 +36,12 @@ def read_manifest(source: Source) -> Manifest:
     return manifest_of(read_bytes(source), name_of(source))
 
 
-def load_head(source: Source) -> tuple[Head | QuantizedHead, Manifest]:
+def load_head(source: Source, name: str | None = None) -> tuple[Head | QuantizedHead, Manifest]:
     """Reads a head file.
 
     Args:
         source: path of a .t2mh file, or its bytes.
+        name: of the file, for messages; None takes the path.
 
     Returns:
         The head (QuantizedHead for int8, else Head) and its manifest.
@@ -50,7 +51,7 @@ def load_head(source: Source) -> tuple[Head | QuantizedHead, Manifest]:
     """
     data = read_bytes(source)
     if not is_head_file(data):
-        raise InputError(f"{name_of(source)} is not a head file; give a .t2mh that t2m-edge made")
+        raise InputError(f"{name or name_of(source)} is not a head file; give a .t2mh that t2m-edge made")
     return read_head_file(data)
 
 

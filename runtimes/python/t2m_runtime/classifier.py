@@ -183,7 +183,7 @@ class Classifier:
         if not hasattr(self.engine, "swap_head"):
             raise InputError(f"{self.engine.name} cannot swap heads; take engine='core' or Backbone.with_head")
         data = read_bytes(head)
-        loaded, manifest = load_head(data)
+        loaded, manifest = load_head(data, name_of(head))
         hidden = len(loaded.layers[0].bias) if len(loaded.layers) == 2 else 0
         with self._one_head:
             self.engine.swap_head(data, len(loaded.labels), hidden)

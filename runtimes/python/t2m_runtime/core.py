@@ -108,7 +108,10 @@ def core_library() -> ctypes.CDLL:
     """
     path = core_path()
     if path is None:
-        raise InputError("not in this installation; build runtimes/c and set T2M_CORE_LIBRARY to its library")
+        raise InputError(
+            "the C core is not installed; in a clone: T2M_CORE_CC=gcc pip install ./runtimes/python "
+            "(or T2M_CORE_LIBRARY=a shared library of it)"
+        )
     return load_core_library(str(path))
 
 
@@ -224,6 +227,13 @@ class CoreModel:
         return self._library.t2m_kernels(self._open()).decode()
 
     @property
+    def n_features(self) -> int:
+        """Length of the backbone's output."""
+        count = ctypes.c_uint32()
+        self._library.t2m_features(self._open(), ctypes.byref(count), None)
+        return count.value
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Class names of the current head; empty where there is none."""
         text = ctypes.create_string_buffer(LABEL_BYTES)
@@ -251,13 +261,14 @@ class CoreModel:
             CoreError: another shape or dtype, or scores that are not finite.
         """
         with self._lock:
-            if image is not None:
-                target = self._input()
-                if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[-3:] != target.shape:
-                    raise InputError(f"the model's input is uint8 {target.shape}; prepare the image first")
-                target[:] = image.reshape(target.shape)
-            self._call("t2m_run")
+            self._run(image)
             return self._scores()
+
+    def run_backbone(self, image: np.ndarray | None = None) -> np.ndarray:
+        """As run, of a model with or without a head; returns the backbone's output, int8 or float32 (d,)."""
+        with self._lock:
+            self._run(image)
+            return self._features()
 
     def scores(self) -> np.ndarray:
         """Scores of the last run, float32 (k,)."""
@@ -267,12 +278,7 @@ class CoreModel:
     def features(self) -> np.ndarray:
         """The backbone's output of the last run: int8 or float32 (d,)."""
         with self._lock:
-            count, is_int8 = ctypes.c_uint32(), ctypes.c_bool()
-            at = self._library.t2m_features(self._open(), ctypes.byref(count), ctypes.byref(is_int8))
-            if not at:
-                raise CoreError(_NOT_RUN, "there are no features yet; run the model first")
-            kind = ctypes.c_int8 if is_int8.value else ctypes.c_float
-            return np.ctypeslib.as_array(ctypes.cast(at, ctypes.POINTER(kind)), (count.value,)).copy()
+            return self._features()
 
     def top(self, most: int) -> tuple[list[tuple[int, float]], bool]:
         """([(index of the label, score), ...], rejected) of the last run, best first."""
@@ -324,6 +330,22 @@ class CoreModel:
         at = ctypes.cast(self._library.t2m_input(self._open()), ctypes.POINTER(ctypes.c_uint8))
         return np.ctypeslib.as_array(at, (self.height, self.width, 3))
 
+    def _run(self, image: np.ndarray | None) -> None:
+        if image is not None:
+            target = self._input()
+            if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[-3:] != target.shape:
+                raise InputError(f"the model's input is uint8 {target.shape}; prepare the image first")
+            target[:] = image.reshape(target.shape)
+        self._call("t2m_run")
+
+    def _features(self) -> np.ndarray:
+        count, is_int8 = ctypes.c_uint32(), ctypes.c_bool()
+        at = self._library.t2m_features(self._open(), ctypes.byref(count), ctypes.byref(is_int8))
+        if not at:
+            raise CoreError(_NOT_RUN, "there are no features yet; run the model first")
+        kind = ctypes.c_int8 if is_int8.value else ctypes.c_float
+        return np.ctypeslib.as_array(ctypes.cast(at, ctypes.POINTER(kind)), (count.value,)).copy()
+
     def _scores(self) -> np.ndarray:
         at = self._library.t2m_scores(self._open())
         if not at:
@@ -335,16 +357,23 @@ class CoreModel:
 class CoreEngine:
     """The core as an engine of t2m_runtime (engines/__init__.py says what that is).
 
+    Args:
+        model: the whole file; of a backbone without a head, the outputs are its features.
+        quantization: scale and zero point of an int8 backbone's features.
+
     Raises:
         InputError: there is no compiled core here, or it cannot use the model.
     """
 
     name, version = "core", VERSION
 
-    def __init__(self, model: bytes) -> None:
+    def __init__(self, model: bytes, quantization: tuple[float, int] = (1.0, 0)) -> None:
         self._bytes, self._room = model, Room()
         self.model = CoreModel(model)
-        self.height, self.width, self.n_outputs = self.model.height, self.model.width, len(self.model.labels)
+        self.height, self.width = self.model.height, self.model.width
+        labels = len(self.model.labels)
+        self._quantization = None if labels else quantization
+        self.n_outputs = labels or self.model.n_features
 
     def swap_head(self, head: bytes, labels: int, hidden: int) -> None:
         """Puts a .t2mh file's head in place of the current one: microseconds; the first time that a head is larger than
@@ -366,7 +395,7 @@ class CoreEngine:
             larger.swap_head(head)
             self.model.close()
             self.model, self._room = larger, room
-        self.n_outputs = labels
+        self.n_outputs, self._quantization = labels, None
 
     def prepare(self, frame: Frame) -> np.ndarray:
         """A frame as the model's input, uint8 (height, width, 3)."""
@@ -383,7 +412,11 @@ class CoreEngine:
         if not isinstance(image, np.ndarray) or image.shape != expected:
             raise InputError(f"the model's input is uint8 {expected}; prepare the image first")
         try:
-            return self.model.run(image)
+            if self._quantization is None:
+                return self.model.run(image)
+            scale, zero_point = self._quantization
+            features = self.model.run_backbone(image).astype(np.float32)
+            return (features - np.float32(zero_point)) * np.float32(scale)
         except CoreError as error:
             raise WorkError(f"the C core failed on the image ({error})") from error
 

@@ -234,6 +234,8 @@ def export(
     from t2m_bench.store import history as rows_of
     from t2m_runtime.errors import InputError
 
+    if output.suffix.lower() != ".json":
+        raise InputError(f"the results {output} should end in .json; for a table, bench --csv or --markdown")
     path = database or default_path()
     results = [get(path, r["id"]) for r in rows_of(path, model, 1_000_000)]
     if output.exists():

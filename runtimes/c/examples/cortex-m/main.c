@@ -66,6 +66,9 @@ int main(void) {
   uint32_t count;
   bool rejected;
   check(t2m_arena_size(model_start, size, NULL, &needed));
+  print("arena ");
+  print_number((uint32_t)needed);
+  print("\n");
   check(t2m_open(&model, model_start, size, NULL, arena, sizeof arena));
   frame.format = T2M_RGB;
   frame.yuv = T2M_BT601_FULL;
@@ -77,9 +80,7 @@ int main(void) {
   check(t2m_prepare(model, &frame));
   check(t2m_run(model));
   check(t2m_top(model, top, 3, &count, &rejected));
-  print("arena ");
-  print_number((uint32_t)needed);
-  print(rejected ? "\nnone of these\n" : "\n");
+  if (rejected) print("none of these\n");
   for (uint32_t i = 0; i < count; i++) {
     char name[128];
     check(t2m_label(model, top[i].index, name, sizeof name));

@@ -33,8 +33,11 @@ EXPORT("t2m_load") int t2m_load(const void *file, size_t size) {
   return arena ? (int)t2m_open(&model, file, size, NULL, arena, arena_size) : T2M_ERROR_ARENA_TOO_SMALL;
 }
 
-/* Classifies an RGBA picture, as a canvas gives it; 0 or a t2m_status. */
-EXPORT("t2m_classify") int t2m_classify(const uint8_t *pixels, uint32_t width, uint32_t height) {
+/* A t2m_status in English, with a NUL at its end. */
+EXPORT("t2m_text") const char *t2m_text(int status) { return t2m_status_text((t2m_status)status); }
+
+/* Classifies an RGBA picture of size bytes, as a canvas gives it; 0 or a t2m_status. */
+EXPORT("t2m_classify") int t2m_classify(const uint8_t *pixels, size_t size, uint32_t width, uint32_t height) {
   t2m_frame frame;
   frame.format = T2M_RGBA;
   frame.yuv = T2M_BT601_FULL;
@@ -42,7 +45,7 @@ EXPORT("t2m_classify") int t2m_classify(const uint8_t *pixels, uint32_t width, u
   frame.height = height;
   frame.rotation = 0;
   frame.plane[0].data = pixels;
-  frame.plane[0].size = (size_t)width * height * 4u;
+  frame.plane[0].size = size;
   frame.plane[0].stride = frame.plane[0].step = 0;
   t2m_status status = t2m_prepare(model, &frame);
   return (int)(status ? status : t2m_run(model));

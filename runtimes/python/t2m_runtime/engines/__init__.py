@@ -69,7 +69,8 @@ def load_engine(
         engine: "litert", "litert-reference" (slow, to compare with), "tflite_runtime", "core" or "onnxruntime"; None
             takes the first one that works for this kind.
         num_threads: 1 to MAX_THREADS; the core always takes one.
-        quantization: scale and zero point of an .onnx model's integer output; a .tflite says its own.
+        quantization: scale and zero point of the integer output of an .onnx model, or of a backbone for the core; to
+            other engines a .tflite says its own.
         trusted: whether this process wrote the model, so that nobody can have damaged it.
 
     Raises:
@@ -88,7 +89,7 @@ def load_engine(
             from t2m_runtime.core import CoreEngine, core_path
 
             if engine == _CORE or core_path() is not None:
-                return CoreEngine(model)
+                return CoreEngine(model, quantization)
             continue
         module, distribution, extra, _ = _ENGINES[name]
         try:
