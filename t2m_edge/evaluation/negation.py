@@ -27,7 +27,7 @@ from t2m_edge.evaluation.frozen_features import BACKBONES
 from t2m_edge.evaluation.methods.kernel_prototypes import kernel_rows
 from t2m_edge.evaluation.methods.method import Seen
 from t2m_edge.evaluation.pack_features import cached_features, pack_name
-from t2m_edge.evaluation.protocol import dataset_embeddings, frozen_problem
+from t2m_edge.evaluation.protocol import POOLED, dataset_embeddings, frozen_problem
 from t2m_edge.evaluation.sources import load_encoder
 from t2m_edge.hypernetworks.class_vectors import TextCentres, unit
 from t2m_edge.packs import Pack, load_pack
@@ -98,12 +98,13 @@ def pack_subject(pack: Pack, split: str, shared: Path, cache: Path) -> Subject:
 def frozen_subject(
     backbone: str, encoder: TextEncoder, split: str, learned: Attributes, shared: Path, cache: Path
 ) -> Subject:
-    """Kernel ridge on a frozen backbone's features, from names, descriptions and attributes of the seen classes."""
+    """Kernel ridge, pooled, on a frozen backbone's features, from the seen classes' texts and attributes."""
     texts = dataset_embeddings(encoder, "cifar100", shared, cache)
-    problem = frozen_problem(backbone, "cifar100", split, texts, shared, cache)
+    more = dataset_embeddings(encoder, POOLED["cifar100"][0], shared, cache)
+    problem = frozen_problem(backbone, "cifar100", split, texts, shared, cache, more)
     seen, unseen = problem.seen, class_split(shared, split).unseen["cifar100"]
     if any(learned.values()):
-        seen = replace(seen, others=(attribute_set(seen, learned, encoder),))
+        seen = replace(seen, others=(attribute_set(seen, learned, encoder), *seen.others))
     map_ = kernel_rows(seen, others=1.0)
     nothing = map_(np.zeros((1, encoder.d_text), np.float32))
 

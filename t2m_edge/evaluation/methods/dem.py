@@ -17,7 +17,7 @@ def fit(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = nn.Sequential(nn.Linear(seen.names.shape[1], hidden), nn.ReLU(), nn.Linear(hidden, seen.features.shape[1]))
-    optimiser = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=decay)
+    optimiser = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)
     features, labels = torch.from_numpy(seen.features), torch.from_numpy(seen.labels)
     for _ in range(steps):

@@ -15,7 +15,7 @@ def fit(seen: Seen, seed: int = 0, margin: float = 0.1, steps: int = 1500, learn
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = nn.Linear(seen.features.shape[1], seen.names.shape[1], bias=False)
-    optimiser = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=1e-3)
+    optimiser = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=1e-3, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)
     features, labels = torch.from_numpy(seen.features), torch.from_numpy(seen.labels)
     for _ in range(steps):

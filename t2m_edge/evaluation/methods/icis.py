@@ -56,7 +56,7 @@ def fit(
     rows, mean = classifier_rows(seen, image_strength)
     wanted = F.normalize(torch.from_numpy(rows.astype(np.float32)), dim=1)
     model = CrossedAutoencoders(seen.names.shape[1], wanted.shape[1], latent)
-    optimiser = torch.optim.Adam(model.parameters(), learning_rate)
+    optimiser = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
     batches = max(1, round(len(rows) / 16))
     for _ in range(epochs):
         for part in np.array_split(rng.permutation(len(rows)), batches):

@@ -1,8 +1,10 @@
 """Kernel ridge from text vectors to class means, times the inverse covariance within classes, over pooled data sets.
 
 The map of L (ridge_prototypes.py) with the kernel exp(s (t . t_i - 1)) in the place of the dot product (Scholkopf and
-Smola, Learning with Kernels, 2002), one row of the system for each class's name and one for its sentences. Each data
-set's mean feature is taken off before the classes of several sets are put together. No step is trained.
+Smola, Learning with Kernels, 2002). A class gives several rows of the system: its name, the mean of its sentences and
+means of a few of them. Each data set's mean feature is taken off and not put back, so that a row says in what its
+class differs from the others: the more the kernel is sharp, the more a common part would drown that. No step is
+trained.
 """
 
 from __future__ import annotations
@@ -14,40 +16,53 @@ import numpy as np
 
 from t2m_edge.evaluation.methods.method import Method, Scores, Seen
 from t2m_edge.hypernetworks.class_vectors import unit
-from t2m_edge.training.closed_form import inverse_covariance, ridge_few_rows
+from t2m_edge.training.closed_form import ridge_few_rows
 
-TEXTS = ("name", "descriptions")
+DRAWN = (1, 4)
+"""Of how many sentences the means are that a class adds to its name and the mean of all."""
 
 
-def stacked(seen: Seen, pooled: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Text vectors (m, d_text), centred class means (m, d), and which of them belong to other data sets (m,)."""
-    sets = [seen, *(seen.others if pooled else ())]
-    texts = [s.text_of(condition) for s in sets for condition in TEXTS]
-    means = [s.prototypes - s.prototypes.mean(0) for s in sets for _ in TEXTS]
-    foreign = np.repeat([s is not seen for s in sets for _ in TEXTS], [len(t) for t in texts])
-    return np.concatenate(texts), np.concatenate(means), foreign
+def anchors(seen: Seen) -> tuple[np.ndarray, np.ndarray]:
+    """Unit text vectors float32 (m, d_text) of the classes, and the class number of each, int64 (m,).
+
+    A mean of as many sentences as a class has, or more, is left out: it is there already.
+    """
+    rng = np.random.default_rng(0)
+    every = np.arange(len(seen.names))
+    texts, owners = [seen.text_of("name"), seen.text_of("descriptions")], [every, every]
+    for count in DRAWN:
+        classes = [c for c in every if len(seen.sentences[c]) > count]
+        if classes:
+            means = [rng.permutation(seen.sentences[c])[:count].mean(0) for c in classes]
+            texts.append(unit(np.stack(means) - seen.centres.text))
+            owners.append(np.array(classes))
+    return np.concatenate(texts), np.concatenate(owners)
 
 
 def kernel_rows(
     seen: Seen,
     seed: int = 0,
-    sharpness: float = 2.0,
-    strength: float = 0.2,
-    others: float = 3.0,
+    sharpness: float = 4.0,
+    strength: float = 0.3,
+    others: float = 2.0,
     shrinkage: float = 0.3,
     pooled: bool = True,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Texts float32 (k, d_text) -> rows of a head (k, d).
 
-    ``others``: how many times stronger the ridge is for texts of other data sets.
+    ``strength`` is that of a class, however many rows it has; ``others``: how many times stronger the ridge is for
+    texts of other data sets.
     """
-    inputs, targets, foreign = stacked(seen, pooled)
-    own = seen.prototypes
-    inverse = inverse_covariance(seen.features, seen.labels, own, shrinkage)
-    system = np.exp(sharpness * (inputs @ inputs.T - 1)) + np.diag(strength * np.where(foreign, others, 1))
-    weights = np.linalg.solve(system, targets) @ inverse
-    offset = own.mean(0) @ inverse
-    return lambda texts: np.exp(sharpness * (texts @ inputs.T - 1)) @ weights + offset
+    texts, targets, ridge = [], [], []
+    for part in (seen, *(seen.others if pooled else ())):
+        rows, owner = anchors(part)
+        texts.append(rows)
+        targets.append((part.prototypes - part.prototypes.mean(0))[owner])
+        ridge.append(strength * np.bincount(owner)[owner] * (1 if part is seen else others))
+    inputs = np.concatenate(texts)
+    system = np.exp(sharpness * (inputs @ inputs.T - 1)) + np.diag(np.concatenate(ridge))
+    weights = np.linalg.solve(system, np.concatenate(targets)) @ seen.inverse_covariance(shrinkage)
+    return lambda given: np.exp(sharpness * (given @ inputs.T - 1)) @ weights
 
 
 def fit(seen: Seen, seed: int = 0, **settings: float) -> Scores:
@@ -57,9 +72,10 @@ def fit(seen: Seen, seed: int = 0, **settings: float) -> Scores:
 
 def fit_linear(seen: Seen, seed: int = 0, strength: float = 10.0, shrinkage: float = 1.0) -> Scores:
     """L on the pooled data sets: what pooling alone brings."""
-    inputs, targets, _ = stacked(seen, pooled=True)
-    own = seen.prototypes
-    inverse, offset = inverse_covariance(seen.features, seen.labels, own, shrinkage), own.mean(0)
+    sets = [seen, *seen.others]
+    inputs = np.concatenate([s.text_of(condition) for s in sets for condition in ("name", "descriptions")])
+    targets = np.concatenate([s.prototypes - s.prototypes.mean(0) for s in sets for _ in range(2)])
+    inverse, offset = seen.inverse_covariance(shrinkage), seen.prototypes.mean(0)
     map_ = ridge_few_rows(inputs, targets, strength)
 
     def scores(features: np.ndarray, texts: np.ndarray) -> np.ndarray:
@@ -70,7 +86,7 @@ def fit_linear(seen: Seen, seed: int = 0, strength: float = 10.0, shrinkage: flo
     return scores
 
 
-GRID = {"sharpness": (1.0, 2.0, 3.0), "strength": (0.1, 0.2, 0.4)}
+GRID = {"sharpness": (2.0, 4.0, 6.0), "strength": (0.1, 0.3)}
 METHOD = Method("kernel ridge to prototypes", partial(fit, pooled=False), GRID)
-POOLED = Method("kernel ridge to prototypes, pooled", fit, GRID | {"others": (1.0, 3.0)})
+POOLED = Method("kernel ridge to prototypes, pooled", fit, GRID)
 LINEAR_POOLED = Method("L, pooled", fit_linear, {"strength": (3.0, 10.0, 30.0), "shrinkage": (0.3, 1.0)})

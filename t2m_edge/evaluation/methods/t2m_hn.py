@@ -49,7 +49,7 @@ def fit(
         optimiser = torch.optim.SGD(model.parameters(), learning_rate, momentum=0.9, weight_decay=1e-4)
         schedule = torch.optim.lr_scheduler.ConstantLR(optimiser, 1.0)
     else:
-        optimiser = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=1e-3)
+        optimiser = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=1e-3, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)
     by_class = [np.flatnonzero(seen.labels == c) for c in range(len(seen.names))]
     for _ in range(steps):
