@@ -19,6 +19,7 @@ from pathlib import Path
 from t2m_bench.devices.board import Board, Transport
 from t2m_bench.devices.local import LocalDevice
 from t2m_bench.devices.qemu import QemuDevice
+from t2m_bench.exits import one_line
 from t2m_bench.machine import machine, state
 from t2m_bench.request import Measured, Request
 from t2m_bench.results import BUSY
@@ -26,7 +27,7 @@ from t2m_bench.suite_run import compile_costs, process, summary_of
 from t2m_bench.suites import FOLDER
 from t2m_bench.timing import Ratio, paired_ratio, summarise
 from t2m_runtime.arena import arena_size
-from t2m_runtime.errors import InputError, WorkError
+from t2m_runtime.errors import InputError
 
 PRECISIONS = ("int8", "fp32", "fp16", "int8-dynamic")
 COUNTED = ("cortex-a53", "cortex-a72", "cortex-a76", "cortex-m4", "cortex-m7", "cortex-m55")
@@ -84,8 +85,11 @@ def document(data: Path | None, seconds: float, say: Callable[[str], None]) -> s
     """The page's text.
 
     Raises:
+        InputError: before anything is measured: data has neither peers nor photos.
         WorkError: t2m-edge compile failed.
     """
+    if data and not (_peer_files(data) or (data / "grocery.tar").is_file()):
+        raise InputError(f"--data {data}: there is no backbones/*.tflite and no grocery.tar in it; name another folder")
     here, load = machine(), state().load
     busy = load is not None and load > BUSY * here.cores
     note = f"\n**Measured on a busy machine (load {load:.1f}): the ratios are rough.**\n" if busy else ""
@@ -138,8 +142,12 @@ def _own(
     return ["## Precisions, engines, threads\n", text + "\n", _table(header, [r[: len(header)] for r in rows])]
 
 
+def _peer_files(data: Path) -> list[Path]:
+    return sorted((data / "backbones").glob("*.tflite"))
+
+
 def _peers(data: Path | None, reference: Path, seconds: float, say: Callable[[str], None]) -> list[str]:
-    peers = sorted((data / "backbones").glob("*.tflite")) if data else []
+    peers = _peer_files(data) if data else []
     if not peers:
         say("no peers: --data FOLDER has no backbones/*.tflite")
         return []
@@ -248,11 +256,10 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=4.0)
     args = parser.parse_args()
-    try:
+    if not args.output.absolute().parent.is_dir():
+        parser.error(f"{args.output.parent}: there is no such folder for the page")
+    with one_line():
         text = document(args.data, args.seconds, lambda step: print(step, file=sys.stderr, flush=True))
-    except (InputError, WorkError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, InputError) else 1)
     aside = args.output.with_name(f".{args.output.name}.{os.getpid()}")
     aside.write_text(text, "utf-8")
     os.replace(aside, args.output)

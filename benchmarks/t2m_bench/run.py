@@ -33,7 +33,7 @@ Photos = Callable[[Sequence[str]], Iterable[tuple[int, Any]]]
 
 @dataclass(frozen=True)
 class Plan:
-    """Every model with every engine (None: the installed one) and thread count that fit.
+    """Every model with every engine (None: the installed one) and thread count that fit: the C core takes one thread.
 
     Args:
         seconds: of steady state of each run.
@@ -104,6 +104,8 @@ def run_plan(plan: Plan, device: Device, progress: Callable[[Progress], None] = 
 
 def _jobs(plan: Plan, known: dict[Path, Facts]) -> list[tuple[Path, Request]]:
     """The runs of a plan; a model that none of the engines runs is an error, an engine for other models is not."""
+    if "core" in plan.engines and 1 not in plan.threads:
+        raise InputError("the C core runs on one thread; give 1 among the thread counts too, or leave core out")
     jobs = []
     for model in plan.models:
         kind = known[model].kind
@@ -129,6 +131,7 @@ def _jobs(plan: Plan, known: dict[Path, Facts]) -> list[tuple[Path, Request]]:
             (model, Request(models, e, t, plan.seconds, head, None, plan.profile, plan.meter))
             for e in fitting
             for t in plan.threads
+            if e != "core" or t == 1
         ]
     return jobs
 

@@ -181,10 +181,9 @@ def compile_costs(
         command[5:5] = ["--target", "head"]
     if min_agreement is not None:
         command += ["--min-agreement", str(min_agreement)]
-    first = subprocess.run(command, capture_output=True, text=True)
+    first = subprocess.run(command, capture_output=True)
     if first.returncode:
-        said = (first.stderr.strip().splitlines() or ["it said nothing"])[-1].removeprefix("error: ")
-        raise WorkError(f"t2m-edge compile of {task.name} failed: {said}")
+        raise WorkError(f"t2m-edge compile of {task.name} failed: {last_line(first.stderr)}")
     if not processes:
         return None
     runs = [process([*command, "--overwrite"]) for _ in range(processes)]
@@ -206,15 +205,26 @@ def process(command: list[str]) -> tuple[float, float]:
     """Wall seconds and peak resident memory in MB of one new process.
 
     Raises:
-        WorkError: it failed.
+        WorkError: it failed; the message ends with its own last line.
     """
-    began = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)  # already waited for
-    if status:
-        raise WorkError(f"{' '.join(command[:3])[:80]} failed with status {child.returncode}")
-    return time.perf_counter() - began, usage.ru_maxrss / 1024
+    with tempfile.TemporaryFile() as err:
+        began = time.perf_counter()
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=err)
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - began
+        child.returncode = os.waitstatus_to_exitcode(status)  # already waited for
+        if status:
+            err.seek(0)
+            raise WorkError(
+                f"{' '.join(command[:3])[:80]} failed with status {child.returncode}: {last_line(err.read())}"
+            )
+    return seconds, usage.ru_maxrss / 1024
+
+
+def last_line(err: bytes) -> str:
+    """The last line that a command of t2m-edge said, which names what is wrong."""
+    lines = err.decode("utf-8", "replace").split("\n")
+    return next((line.strip() for line in lines[::-1] if line.strip()), "it said nothing").removeprefix("error: ")[:300]
 
 
 def generated_classes(count: int) -> list[str]:

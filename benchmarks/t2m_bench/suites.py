@@ -7,7 +7,7 @@
       - task: animals.txt        # a descriptions file beside this one; it is compiled in every combination of
         precisions: [int8, fp32]
         targets: [tflite, onnx]
-        engines: [litert, onnxruntime, core]     # those that do not run a target are left out
+        engines: [litert, onnxruntime, core]     # those that do not run a target are left out, and the core's threads
         threads: [1, 2]
       - models: [other.tflite, data/backbones/*.tflite]    # data/ is the folder of --data
 

@@ -6,11 +6,14 @@ import csv
 import io
 import json
 import shutil
+import statistics
 from pathlib import Path
 
 import pytest
 
+from t2m_bench.local import timed
 from t2m_edge.cli.main import run
+from t2m_runtime import Classifier, available_engines
 
 
 def bench(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str, str]:
@@ -59,6 +62,26 @@ def test_a_report_is_written_from_a_run_and_from_history(capsys, model: Path, tm
     assert code == 2 and "--overwrite" in err
     code, _, err = bench(capsys, model, "--report", tmp_path / "run.pdf")
     assert code == 2 and ".html" in err
+
+
+def test_the_core_takes_one_thread_of_several_and_its_own_way_to_swap(capsys, model: Path, head: Path) -> None:
+    if not available_engines()["core"].version:
+        pytest.skip("the C core is not compiled here")
+    words = ["--engine", "core,litert", "--threads", "1,2", "--head", head, "--seconds", 0.1, "--json"]
+    code, out, _ = bench(capsys, model, *words)
+    found = json.loads(out)["results"]
+    assert code == 0
+    assert [(r["engine"].split()[0], r["threads"]) for r in found] == [("core", 1), ("litert", 1), ("litert", 2)]
+    with Classifier.load(model, engine="core") as classifier:
+        swap = statistics.median(timed(lambda: classifier.swap_head(head.read_bytes()), 50)) * 1e3
+    assert found[0]["swap"]["p50"] == pytest.approx(swap, rel=0.9)
+
+
+@pytest.mark.parametrize("where", ["local", "browser", "qemu:cortex-a72"])
+def test_a_file_that_was_cut_short_is_told_as_that(capsys, model: Path, tmp_path: Path, where: str) -> None:
+    (tmp_path / "cut.tflite").write_bytes(model.read_bytes()[:-200_000])
+    code, _, err = bench(capsys, tmp_path / "cut.tflite", "--device", where)
+    assert code == 2 and "cut.tflite is damaged or cut short" in err and len(err.splitlines()) == 1
 
 
 def test_all_inputs_are_checked_before_anything_is_announced(capsys, model: Path, tmp_path: Path) -> None:
@@ -112,6 +135,7 @@ def test_a_model_against_itself_is_not_slower(capsys, model: Path, tmp_path: Pat
     [
         (["missing.tflite"], "No such file"),
         (["MODEL", "--threads", "0"], "--threads"),
+        (["MODEL", "--engine", "core", "--threads", "2"], "one thread"),
         (["MODEL", "--seconds", "0"], "--seconds"),
         (["MODEL", "--engine", "onnxruntime"], "does not run .tflite"),
         (["MODEL", "--fail-if-slower", "5%"], "--baseline"),

@@ -44,7 +44,7 @@ def run(
     engine: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="Engines; by default the one that is installed.")
     ] = None,
-    threads: Annotated[str, typer.Option(metavar="N,...", help="Thread counts.")] = "1",
+    threads: Annotated[str, typer.Option(metavar="N,...", help="Thread counts; the C core takes 1 alone.")] = "1",
     seconds: Annotated[
         float | None, typer.Option(metavar="S", help="Steady state of each run. [default: 10, or the suite's]")
     ] = None,
