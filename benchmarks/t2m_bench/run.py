@@ -18,10 +18,12 @@ from t2m_bench.request import Measured, Request
 from t2m_bench.results import Result, Run, compared, result
 from t2m_bench.subject import Facts, facts
 from t2m_bench.timing import paired_ratio
+from t2m_runtime import load_head, read_manifest
+from t2m_runtime.backbone import check_head
 from t2m_runtime.errors import InputError
 
-SLOW_START = 0.6
-"""Seconds that a process takes beside its steady state, for the time left that is shown."""
+SLOW_START, COUNTING = 0.6, 3.0
+"""For the time left that is shown: seconds that a process takes beside its steady state, and to count instructions."""
 REST = 60.0
 """Most rest between runs on devices that slow down when hot."""
 KINDS = {"litert": "tflite", "litert-reference": "tflite", "tflite_runtime": "tflite", "core": "tflite"}
@@ -79,14 +81,16 @@ def run_plan(plan: Plan, device: Device, progress: Callable[[Progress], None] = 
         raise InputError("--seconds takes 0.05 to 3600, --cooldown 0 to 3600")
     known = {path: facts(path) for path in (*plan.models, *([plan.baseline] if plan.baseline else []))}
     jobs = _jobs(plan, known)
+    if plan.head:
+        _check_head(plan.head, plan.models)
     device.check([request for _, request in jobs])
     rest = plan.cooldown if plan.cooldown is not None else min(plan.seconds, REST) if device.rests else 0.0
-    share = plan.seconds * (2 if plan.baseline else 1) + SLOW_START
+    share = plan.seconds * (2 if plan.baseline else 1) + SLOW_START if device.unit == "ms" else COUNTING
     machine, commit = device.machine(), current_commit()
     ended = None
     for number, (model, request) in enumerate(jobs):
         left = share * (len(jobs) - number) + rest * (len(jobs) - max(number, 1))
-        what = f"{model.name}, {request.engine or 'its engine'}, {_threads(request.threads)}"
+        what = f"{model.name}, {request.engine or 'default engine'}, {_threads(request.threads)}"
         progress(Progress(number, len(jobs), what, left))
         waited = rest if ended is not None else plan.cooldown or 0.0
         time.sleep(waited)
@@ -129,11 +133,18 @@ def _jobs(plan: Plan, known: dict[Path, Facts]) -> list[tuple[Path, Request]]:
         head = str(plan.head) if plan.head else None
         jobs += [
             (model, Request(models, e, t, plan.seconds, head, None, plan.profile, plan.meter))
-            for e in fitting
-            for t in plan.threads
+            for e in dict.fromkeys(fitting)
+            for t in dict.fromkeys(plan.threads)
             if e != "core" or t == 1
         ]
     return jobs
+
+
+def _check_head(head: Path, models: Sequence[Path]) -> None:
+    """Raises InputError unless a head file fits on every model's backbone."""
+    found, manifest = load_head(head)
+    for model in models:
+        check_head(found, manifest, read_manifest(model), head.name)
 
 
 @contextmanager

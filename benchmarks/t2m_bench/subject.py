@@ -118,8 +118,11 @@ def _foreign_tflite(data: bytes, path: Path, engine: str | None, threads: int) -
         import ai_edge_litert
         from ai_edge_litert.interpreter import Interpreter
 
-        interpreter = Interpreter(model_content=data, num_threads=threads)
-        interpreter.allocate_tensors()
+        from t2m_runtime.engines.litert import without_announcement
+
+        with without_announcement():
+            interpreter = Interpreter(model_content=data, num_threads=threads)
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise InputError(f"LiteRT cannot load {path.name} ({' '.join(str(error).split())[:200]})") from None
     for detail in interpreter.get_input_details():

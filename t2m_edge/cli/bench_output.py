@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import csv as csv_format
+import re
+import shutil
 import sys
+import threading
+import time
 from typing import Any
 
 from t2m_edge.cli.output import say, say_table
@@ -34,7 +38,9 @@ EXTRAS: tuple[tuple[str, Any], ...] = (
     ("accuracy", lambda r: (a := r["accuracy"]) and f"{a['accuracy']:.1%}"),
     ("swap", lambda r: (s := r["swap"]) and shown(s["p50"], r["unit"])),
     ("mJ", lambda r: (e := r["energy"]) and f"{e['mj_per_inference']:.3f}"),
+    ("arena kB", lambda r: f"{r['memory']['arena'] / 1000:.1f}" if "arena" in (r["memory"] or {}) else None),
     ("compile s", lambda r: (c := r["compile"]) and f"{c['median_s']:.3f}"),
+    ("suspect", lambda r: "yes" if r["suspect"] else None),
 )
 """Columns that are there only when some result has them."""
 
@@ -71,25 +77,63 @@ def _print_profile(result: dict[str, Any]) -> None:
     say_table(header, rows, right=(2, 3))
 
 
-class Steps:
-    """The runs' progress on stderr: a bar that stays on its line in a terminal, else one line a run."""
+def doubts(results: list[dict[str, Any]]) -> list[str]:
+    """Why figures are suspect: a line for each kind of reason, with the first run that has it and how many more do."""
+    kinds: dict[str, list[str]] = {}
+    for r in results:
+        what = f"{r['name']}, {r['engine']}, {r['threads']} thread{'s' if r['threads'] > 1 else ''}"
+        for text in r["suspect"]:
+            kinds.setdefault(re.sub(r"[\d.]+", "", text), []).append(f"{what}: {text}")
+    return [first + (f" (and {len(others)} more like it)" if others else "") for first, *others in kinds.values()]
 
-    WIDTH = 24
+
+def kept_as(numbers: list[int], hint: bool) -> str:
+    """Under which ids results are in the database."""
+    name = f"result {numbers[0]}" if len(numbers) == 1 else f"results {numbers[0]} to {numbers[-1]}"
+    return f"Kept as {name}{'; t2m-edge bench report FILE.html makes a page' if hint else ''}."
+
+
+class Steps:
+    """The runs' progress on stderr: a bar that moves while a run lasts in a terminal, else one line a run."""
+
+    WIDTH, REDRAWN = 24, 0.5
 
     def __init__(self) -> None:
-        self._stream, self._open = sys.stderr, False
+        self._stream = sys.stderr
+        self._step: Any = None
+        self._since = self._total = 0.0
+        self._ended = threading.Event()
+        self._drawing = threading.Thread(target=self._redraw, daemon=True)
 
     def show(self, step: Any) -> None:
-        text = f"{step.number + 1} of {step.count}: {step.what}, about {step.seconds_left:.0f} s left"
+        """A step begins."""
         if not self._stream.isatty():
-            print(text, file=self._stream, flush=True)
+            print(self._text(step, step.seconds_left), file=self._stream, flush=True)
             return
-        full = self.WIDTH * step.number // step.count
-        bar = "━" * full + "╺" + "─" * (self.WIDTH - full - 1)
-        print(f"\r\x1b[K{bar} {text}", end="", file=self._stream, flush=True)
-        self._open = True
+        first, self._step, self._since = self._step is None, step, time.monotonic()
+        self._total = max(self._total, step.seconds_left)
+        self._draw()
+        if first:
+            self._drawing.start()
 
     def close(self) -> None:
-        if self._open:
+        """Takes the bar away."""
+        self._ended.set()
+        if self._step is not None:
+            self._drawing.join()
             print("\r\x1b[K", end="", file=self._stream, flush=True)
-            self._open = False
+
+    def _redraw(self) -> None:
+        while not self._ended.wait(self.REDRAWN):
+            self._draw()
+
+    def _draw(self) -> None:
+        left = max(1.0, self._step.seconds_left - (time.monotonic() - self._since))
+        full = min(self.WIDTH - 1, int(self.WIDTH * (1 - left / max(self._total, left))))
+        bar = "━" * full + "╺" + "─" * (self.WIDTH - full - 1)
+        line = f"{bar} {self._text(self._step, left)}"[: shutil.get_terminal_size().columns - 1]
+        print(f"\r\x1b[K{line}", end="", file=self._stream, flush=True)
+
+    @staticmethod
+    def _text(step: Any, left: float) -> str:
+        return f"{step.number + 1} of {step.count}: {step.what}, about {left:.0f} s left"

@@ -7,11 +7,15 @@ import io
 import json
 import shutil
 import statistics
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from t2m_bench.local import timed
+from t2m_bench.run import Progress
+from t2m_edge.cli.bench_output import Steps, doubts
 from t2m_edge.cli.main import run
 from t2m_runtime import Classifier, available_engines
 
@@ -127,7 +131,7 @@ def test_a_model_against_itself_is_not_slower(capsys, model: Path, tmp_path: Pat
     code, out, _ = bench(capsys, model, "--baseline", copy, "--seconds", 1, "--fail-if-slower", "50%", "--csv")
     header, row = csv.reader(io.StringIO(out))
     assert code == 0
-    assert header[-1] == "to baseline" and 0.5 < float(row[-1].split()[0]) < 2
+    assert 0.5 < float(row[header.index("to baseline")].split()[0]) < 2
 
 
 @pytest.mark.parametrize(
@@ -136,6 +140,17 @@ def test_a_model_against_itself_is_not_slower(capsys, model: Path, tmp_path: Pat
         (["missing.tflite"], "No such file"),
         (["MODEL", "--threads", "0"], "--threads"),
         (["MODEL", "--engine", "core", "--threads", "2"], "one thread"),
+        (["MODEL", "--head", "missing.t2mh"], "No such file"),
+        (["MODEL", "--head", "MODEL"], "is not a head file"),
+        (["MODEL", "--inside", "test"], "--photos"),
+        (["MODEL", "--data", "."], "--suite"),
+        (["--suite", "quick", "--threads", "2"], "--threads cannot be given"),
+        (["--suite", "quick", "--profile"], "--profile cannot be given"),
+        (["MODEL", "--baseline", "MODEL", "--fail-if-slower", "5"], "such as 5%"),
+        (["MODEL", "--database", "/proc/bench.sqlite"], "cannot hold results"),
+        (["history", "--limit", "0"], "--limit"),
+        (["export", "none.json"], "has no results"),
+        (["report", "none.html"], "has no results"),
         (["MODEL", "--seconds", "0"], "--seconds"),
         (["MODEL", "--engine", "onnxruntime"], "does not run .tflite"),
         (["MODEL", "--fail-if-slower", "5%"], "--baseline"),
@@ -145,7 +160,7 @@ def test_a_model_against_itself_is_not_slower(capsys, model: Path, tmp_path: Pat
 )
 def test_wrong_use_is_one_line(capsys, model: Path, arguments: list[str], words: str) -> None:
     code, _, err = bench(capsys, *(model if a == "MODEL" else a for a in arguments))
-    assert code == 2 and words in err.splitlines()[-1]
+    assert code == 2 and words in err.splitlines()[-1] and "left" not in err
 
 
 def test_a_file_that_is_no_model_and_one_that_is_no_database_are_named(capsys, model, tmp_path: Path) -> None:
@@ -154,4 +169,42 @@ def test_a_file_that_is_no_model_and_one_that_is_no_database_are_named(capsys, m
     code, _, err = bench(capsys, bad, "--seconds", 0.1)
     assert code == 2 and "bad.tflite" in err
     code, _, err = bench(capsys, "history", "--database", bad)
-    assert code == 2 and "not a database" in err
+    assert code == 2 and "cannot hold results (file is not a database)" in err
+
+
+def test_an_empty_history_says_so(capsys) -> None:
+    code, out, _ = bench(capsys, "history", "zebra")
+    assert code == 0 and "no results of zebra" in out
+
+
+def test_what_was_kept_and_how_the_gate_ended_is_said(capsys, model: Path) -> None:
+    code, out, _ = bench(capsys, model, "--baseline", model, "--fail-if-slower", "400%", "--seconds", 0.1)
+    assert code == 0 and "Kept as result 1;" in out and "No model is surely slower than grocery.tflite by 400%." in out
+
+
+def test_reasons_for_doubt_are_told_once() -> None:
+    busy = [
+        {"name": "a", "engine": "core", "threads": 1, "suspect": (f"the machine was busy: load {n}",)} for n in (3, 4.5)
+    ]
+    hot = {**busy[0], "threads": 2, "suspect": ("it grew 12 degrees hotter",)}
+    assert doubts([*busy, hot]) == [
+        "a, core, 1 thread: the machine was busy: load 3 (and 1 more like it)",
+        "a, core, 2 threads: it grew 12 degrees hotter",
+    ]
+
+
+def test_the_bar_moves_while_a_run_lasts(monkeypatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setattr(Steps, "REDRAWN", 0.05)
+    steps = Steps()
+    steps.show(Progress(0, 2, "pets.tflite", 20.0))
+    steps._since -= 15  # a quarter of a minute later
+    time.sleep(0.3)
+    steps.close()
+    first, *_, last, cleared = sys.stderr.getvalue().split("\r\x1b[K")[1:]
+    assert first.startswith("╺") and "about 20 s left" in first
+    assert last.startswith("━" * 17) and "about 5 s left" in last and cleared == ""
