@@ -70,8 +70,12 @@ class Progress:
     seconds_left: float
 
 
-def run_plan(plan: Plan, device: Device, progress: Callable[[Progress], None] = lambda _: None) -> Iterator[Result]:
+def run_plan(
+    plan: Plan, device: Device, progress: Callable[[Progress], None] = lambda _: None, ended: float | None = None
+) -> Iterator[Result]:
     """Results in the plan's order, each as soon as it is there.
+
+    ended: when a run before this plan ended (time.monotonic), so that the device rests after that too.
 
     Raises:
         InputError: before anything is measured: a file is no model, an engine cannot run it, the device cannot be
@@ -85,9 +89,8 @@ def run_plan(plan: Plan, device: Device, progress: Callable[[Progress], None] = 
         _check_head(plan.head, plan.models)
     device.check([request for _, request in jobs])
     rest = plan.cooldown if plan.cooldown is not None else min(plan.seconds, REST) if device.rests else 0.0
-    share = plan.seconds * (2 if plan.baseline else 1) + SLOW_START if device.unit == "ms" else COUNTING
+    share = run_seconds(plan.seconds * (2 if plan.baseline else 1), device)
     machine, commit = device.machine(), current_commit()
-    ended = None
     for number, (model, request) in enumerate(jobs):
         left = share * (len(jobs) - number) + rest * (len(jobs) - max(number, 1))
         what = f"{model.name}, {request.engine or 'default engine'}, {_threads(request.threads)}"
@@ -116,7 +119,7 @@ def _jobs(plan: Plan, known: dict[Path, Facts]) -> list[tuple[Path, Request]]:
         for name in plan.engines:
             if name is not None and name not in KINDS:
                 raise InputError(f"there is no engine {name!r}; give some of {', '.join(KINDS)}")
-        fitting = [e for e in plan.engines if e is None or KINDS[e] == kind]
+        fitting = settings(plan.engines, plan.threads, kind)
         if not fitting:
             able = ", ".join(e for e, k in KINDS.items() if k == kind)
             raise InputError(
@@ -125,19 +128,28 @@ def _jobs(plan: Plan, known: dict[Path, Facts]) -> list[tuple[Path, Request]]:
         if (plan.head or plan.photos) and not known[model].ours:
             raise InputError(f"{model.name} was not made by t2m-edge: it has no labels and no head to swap")
         other = known[plan.baseline].kind if plan.baseline else kind
-        if other != kind and None not in fitting:
+        if other != kind and None not in plan.engines:
             raise InputError(
                 f"the baseline is a .{other} and {model.name} a .{kind}: leave --engine out, or compare alike"
             )
         models = (str(model), str(plan.baseline)) if plan.baseline else (str(model),)
         head = str(plan.head) if plan.head else None
         jobs += [
-            (model, Request(models, e, t, plan.seconds, head, None, plan.profile, plan.meter))
-            for e in dict.fromkeys(fitting)
-            for t in dict.fromkeys(plan.threads)
-            if e != "core" or t == 1
+            (model, Request(models, engine, threads, plan.seconds, head, None, plan.profile, plan.meter))
+            for engine, threads in fitting
         ]
     return jobs
+
+
+def settings(engines: Sequence[str | None], threads: Sequence[int], kind: str) -> list[tuple[str | None, int]]:
+    """(engine, threads) that fit a kind of model, each once; the C core takes one thread."""
+    fitting = [e for e in dict.fromkeys(engines) if e is None or KINDS[e] == kind]
+    return [(e, t) for e in fitting for t in dict.fromkeys(threads) if e != "core" or t == 1]
+
+
+def run_seconds(seconds: float, device: Device) -> float:
+    """About how long a run takes, for the time left that is shown."""
+    return seconds + SLOW_START if device.unit == "ms" else COUNTING
 
 
 def _check_head(head: Path, models: Sequence[Path]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from t2m_bench.devices import Device
 from t2m_bench.results import Result
-from t2m_bench.run import KINDS, SLOW_START, Photos, Plan, Progress, run_plan
+from t2m_bench.run import KINDS, Photos, Plan, Progress, run_plan, run_seconds, settings
 from t2m_bench.suites import Entry, Suite
 from t2m_runtime import read_manifest
 from t2m_runtime.errors import InputError, WorkError
@@ -48,7 +48,9 @@ def run_suite(
 
         check()
     seconds = options.seconds or suite.seconds
-    progress = _of_all(progress, [_steps(entry, paths, seconds) for entry, paths in found])
+    share = run_seconds(seconds, device)
+    progress = _of_all(progress, [_steps(entry, paths, share) for entry, paths in found])
+    ended = None
     with tempfile.TemporaryDirectory() as folder:
         for number, (entry, paths) in enumerate(found):
             here = Path(folder) / str(number)
@@ -63,7 +65,8 @@ def run_suite(
                     photos_name=entry.photos or "", suite=suite.suite,
                 )  # fmt: skip
                 able = replace(plan, **{name: Plan.__dataclass_fields__[name].default for name in device.lacks})
-                for result in run_plan(_fitting(able), device, progress):
+                for result in run_plan(_fitting(able), device, progress, ended):
+                    ended = time.monotonic()
                     yield replace(result, compile=costs.get(result.name))
 
 
@@ -71,17 +74,17 @@ COMPILE_SECONDS = 0.6
 CONVERT_SECONDS = 15.0
 
 
-def _steps(entry: Entry, paths: list[Path], seconds: float) -> list[float]:
-    """About how long each thing takes that is announced while an entry is measured, in seconds."""
+def _steps(entry: Entry, paths: list[Path], share: float) -> list[float]:
+    """About how long each thing takes that is announced while an entry is measured, in seconds; share: a run."""
     if entry.models:
-        return [seconds + SLOW_START] * (len(paths) * len(entry.threads))
+        return [share] * sum(len(settings(entry.engines, entry.threads, path.suffix[1:])) for path in paths)
+    runs = sum(len(settings(entry.engines, entry.threads, target)) for target in entry.targets)
     steps: list[float] = []
     for _ in entry.classes or paths:
         steps += [COMPILE_SECONDS * (2 + entry.compile)] * (len(entry.precisions) * len(entry.targets))
-        engines = sum(sum(e is None or KINDS[e] == t for e in entry.engines) for t in entry.targets)
-        steps += [seconds + SLOW_START] * (len(entry.precisions) * engines * len(entry.threads))
+        steps += [share] * (len(entry.precisions) * runs)
         if entry.converter:
-            steps += [CONVERT_SECONDS * (1 + entry.converter)] + [seconds + SLOW_START] * len(entry.threads)
+            steps += [CONVERT_SECONDS * (1 + entry.converter)] + [share] * len(entry.threads)
     return steps
 
 
@@ -146,17 +149,19 @@ def _models(entry: Entry, paths: list[Path], folder: Path, progress: Callable[[P
         path.write_text("".join(f"{line}\n" for line in generated_classes(count)), "utf-8")
         tasks.append((f"{count}-classes", path))
     for name, task in tasks:
-        models, costs = [], {}
+        groups: dict[str, list[Path]] = {}
+        costs: dict[str, dict[str, Any]] = {}
         for precision, target in itertools.product(entry.precisions, entry.targets):
             model = folder / f"{name}.{precision}.{target}"
             progress(Progress(0, 1, f"compiling {model.name}", 1.0 + entry.compile))
-            costs[model.name] = compile_costs(task, model, precision, entry.compile, 0.0 if entry.classes else None)
-            models.append(model)
-        head = None
-        if entry.head:
-            head = folder / f"{name}.t2mh"
-            compile_costs(task, head, entry.precisions[0], 0)
-        yield tuple(models), head, {k: v for k, v in costs.items() if v}
+            found = compile_costs(task, model, precision, entry.compile, 0.0 if entry.classes else None)
+            costs.update({model.name: found} if found else {})
+            groups.setdefault("int8" if entry.head and precision == "int8" else "fp32", []).append(model)
+        for precision, models in groups.items():
+            head = folder / f"{name}.{precision}.t2mh" if entry.head else None
+            if head:  # an int8 one for int8 models, a float one for all others
+                compile_costs(task, head, precision, 0)
+            yield tuple(models), head, costs
         if entry.converter:
             from t2m_bench.converters import convert
 

@@ -33,13 +33,18 @@ def test_a_suite_of_ones_own(tmp_path: Path, capsys) -> None:
     suite = {
         "suite": "pets",
         "seconds": 0.1,
-        "runs": [{"task": "pets.txt", "targets": ["tflite", "onnx"], "compile": 1}],
+        "runs": [
+            {"task": "pets.txt", "targets": ["tflite", "onnx"], "compile": 1},
+            {"task": "pets.txt", "precisions": ["int8", "fp32"], "head": True},
+        ],
     }
     (tmp_path / "pets.yaml").write_text(yaml.safe_dump(suite))
     code = run(["bench", "--suite", str(tmp_path / "pets.yaml"), "--json"])
     found = json.loads(capsys.readouterr().out)["results"]
-    assert code == 0 and [r["name"] for r in found] == ["pets.int8.tflite", "pets.int8.onnx"]
-    assert all(r["suite"] == "pets" and r["classes"] == 2 and r["compile"]["median_s"] > 0 for r in found)
+    assert code == 0 and all(r["suite"] == "pets" and r["classes"] == 2 for r in found)
+    assert [r["name"] for r in found[:2]] == ["pets.int8.tflite", "pets.int8.onnx"]
+    assert [r["name"] for r in found[2:]] == ["pets.int8.tflite", "pets.fp32.tflite"]
+    assert all(r["compile"]["median_s"] > 0 for r in found[:2]) and all(r["swap"]["p50"] > 0 for r in found[2:])
 
 
 class Counter:
