@@ -104,9 +104,14 @@ def ssh_board(target: str) -> Board:
     """
     host, _, port = target.rpartition(":") if re.search(r":\d+$", target) else (target, "", "")
     options = ["BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3", "LogLevel=ERROR"]
-    command = [*shlex.split(os.environ.get("T2M_SSH") or "ssh"), "-T", *(f"-o{option}" for option in options)]
+    try:
+        ssh = shlex.split(os.environ.get("T2M_SSH") or "ssh")
+    except ValueError as error:
+        raise InputError(f"$T2M_SSH is no command ({error}); write ssh and its options") from None
+    command = [*ssh, "-T", *(f"-o{option}" for option in options)]
     words = (*command, *(["-p", port] if port else []), "--", host)
-    return Board(Transport(f"ssh:{target}", words, 255, advice="check the device, its address and your key"))
+    advice = f"check the device, and that {ssh[0]} {host} logs in without a question"
+    return Board(Transport(f"ssh:{target}", words, 255, advice=advice))
 
 
 def adb_board(serial: str) -> Board:
@@ -161,7 +166,7 @@ class Board:
         done = self._transport.run(FACTS.format(files=_paths(FIXED, CHANGING)))
         lines = done.stdout.split("\n", 3)
         if done.returncode or len(lines) < 4:
-            said = _last_line(done.stderr) or "it said nothing; is it still connected?"
+            said = _last_line(f"{done.stderr}\n{done.stdout}") or "it said nothing; is it still connected?"
             raise InputError(f"{self.name}: its shell failed ({said})")
         found = _shown(lines[3])
         return machine_from(found, lines[2].strip(), lines[1].strip(), lines[0].strip()), state_from(found)
