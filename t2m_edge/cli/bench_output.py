@@ -13,7 +13,8 @@ from typing import Any
 from t2m_edge.cli.output import say, say_table
 
 COLUMNS = ("model", "engine", "threads", "load", "first", "p50", "p90", "p99", "frame", "peak MB", "size kB")
-NUMBERS = range(2, 99)
+LEAST_NAME = 24
+"""Characters of a model's name that a narrow terminal shows."""
 
 
 def shown(value: float | None, unit: str) -> str:
@@ -59,7 +60,7 @@ def print_results(results: list[dict[str, Any]], markdown: bool, csv: bool) -> N
         for line in (header, ["---"] * len(header), *rows):
             say(f"| {' | '.join(line)} |")
     else:
-        say_table(header, rows, right=range(2, len(header)))
+        say_table(header, _narrowed(header, rows), right=range(2, len(header)))
         counted = [r for r in results if r["unit"] == "instructions"]
         say("Instructions, not times." if counted else "Milliseconds; frame: a 640 x 480 camera frame to class names.")
     profiled = [r for r in results if r["profile"]]
@@ -68,22 +69,40 @@ def print_results(results: list[dict[str, Any]], markdown: bool, csv: bool) -> N
             _print_profile(r)
 
 
+def _narrowed(header: list[str], rows: list[list[str]]) -> list[list[str]]:
+    """The rows with names short enough for the terminal; as they are where the output goes elsewhere."""
+    if not sys.stdout.isatty():
+        return rows
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    room = max(LEAST_NAME, widths[0] - max(0, sum(widths) + 2 * len(widths) - 2 - shutil.get_terminal_size().columns))
+    return [[_shortened(name, room), *others] for name, *others in rows]
+
+
+def _shortened(name: str, room: int) -> str:
+    """Without its middle: names often begin alike, and end in what sets them apart."""
+    half = (room - 1) // 2
+    return name if len(name) <= room else f"{name[: room - 1 - half]}…{name[-half:]}"
+
+
 def _print_profile(result: dict[str, Any]) -> None:
     total = sum(t for _, _, t in result["profile"]) or 1.0
     most = sorted(result["profile"], key=lambda o: -o[2])[:8]
     say()
     rows = [[name, kind, shown(t, result["unit"]), f"{t / total:.0%}"] for name, kind, t in most]
-    header = [f"{result['name']}, {result['engine']}", f"operator, by {result['profiler']}", result["unit"], "share"]
+    header = [_name(result), f"operator, by {result['profiler']}", result["unit"], "share"]
     say_table(header, rows, right=(2, 3))
+
+
+def _name(result: dict[str, Any]) -> str:
+    return f"{result['name']}, {result['engine']}, {result['threads']} thread{'s' if result['threads'] > 1 else ''}"
 
 
 def doubts(results: list[dict[str, Any]]) -> list[str]:
     """Why figures are suspect: a line for each kind of reason, with the first run that has it and how many more do."""
     kinds: dict[str, list[str]] = {}
     for r in results:
-        what = f"{r['name']}, {r['engine']}, {r['threads']} thread{'s' if r['threads'] > 1 else ''}"
         for text in r["suspect"]:
-            kinds.setdefault(re.sub(r"[\d.]+", "", text), []).append(f"{what}: {text}")
+            kinds.setdefault(re.sub(r"[\d.]+", "", text), []).append(f"{_name(r)}: {text}")
     return [first + (f" (and {len(others)} more like it)" if others else "") for first, *others in kinds.values()]
 
 

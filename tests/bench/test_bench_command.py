@@ -15,7 +15,7 @@ import pytest
 
 from t2m_bench.local import timed
 from t2m_bench.run import Progress
-from t2m_edge.cli.bench_output import Steps, doubts
+from t2m_edge.cli.bench_output import Steps, _narrowed, doubts
 from t2m_edge.cli.main import run
 from t2m_runtime import Classifier, available_engines
 
@@ -208,3 +208,14 @@ def test_the_bar_moves_while_a_run_lasts(monkeypatch) -> None:
     first, *_, last, cleared = sys.stderr.getvalue().split("\r\x1b[K")[1:]
     assert first.startswith("╺") and "about 20 s left" in first
     assert last.startswith("━" * 17) and "about 5 s left" in last and cleared == ""
+
+
+def test_names_are_shortened_for_a_narrow_terminal_alone(monkeypatch) -> None:
+    header, rows = ["model", "engine"], [["mobilenet_v1_1.0_224_quant_embedding_extractor.tflite", "litert 2.3.0"]]
+    assert _narrowed(header, rows) == rows
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "50")
+    ((name, _),) = _narrowed(header, rows)
+    assert len(name) == 36 and name.startswith("mobilenet_v1_") and name.endswith("_extractor.tflite")
+    monkeypatch.setenv("COLUMNS", "10")
+    assert len(_narrowed(header, rows)[0][0]) == 24
