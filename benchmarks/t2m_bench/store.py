@@ -48,6 +48,7 @@ def check(path: Path) -> None:
         raise _unusable(path, error) from None
     with _open(path) as database:
         database.execute("begin immediate")
+        database.execute(f"pragma user_version = {SCHEMA}")  # what cannot be written to is told here
 
 
 def add(path: Path, results: Iterable[dict[str, Any]]) -> list[int]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -120,6 +122,7 @@ def test_results_are_kept_listed_compared_and_exported(capsys, model: Path, tmp_
     assert bench(capsys, "export", tmp_path / "all.json")[0] == 0
     assert len(json.loads((tmp_path / "all.json").read_text())["results"]) == 2
     assert bench(capsys, "export", tmp_path / "all.json")[0] == 2
+    assert bench(capsys, "export", tmp_path / "all.json", "--overwrite")[0] == 0
     code, _, err = bench(capsys, "export", tmp_path / "all.csv")
     assert code == 2 and "should end in .json" in err and not (tmp_path / "all.csv").exists()
     code, _, err = bench(capsys, "compare", 1, 7)
@@ -219,3 +222,16 @@ def test_names_are_shortened_for_a_narrow_terminal_alone(monkeypatch) -> None:
     assert len(name) == 36 and name.startswith("mobilenet_v1_") and name.endswith("_extractor.tflite")
     monkeypatch.setenv("COLUMNS", "10")
     assert len(_narrowed(header, rows)[0][0]) == 24
+
+
+def test_a_full_disk_leaves_no_half_written_file(capsys, model: Path, tmp_path: Path, monkeypatch) -> None:
+    bench(capsys, model, "--seconds", 0.1)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("t2m_edge.compiler.saving.os.fdopen", full)
+    for words in (["export", tmp_path / "all.json"], ["report", tmp_path / "all.html"]):
+        code, _, err = bench(capsys, *words)
+        assert code == 2 and "cannot be written (No space left on device)" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["bench.sqlite"]

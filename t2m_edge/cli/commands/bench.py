@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -94,6 +95,7 @@ def run(
     """
     from t2m_bench import store
     from t2m_bench.devices import open_device
+    from t2m_bench.report import page
     from t2m_bench.run import Plan, run_plan
     from t2m_bench.suite_run import Options, run_suite
     from t2m_bench.suites import names, read_suite
@@ -111,7 +113,8 @@ def run(
     if bool(models) == bool(suite):
         both = ", not both" if models else ""
         raise InputError(f"give models, or --suite {'|'.join(names())}|FILE.yaml{both}")
-    _check_report(report, overwrite)
+    if report:
+        _check_output(report, ".html", overwrite)
     kept = database or store.default_path()
     store.check(kept)
     where, steps = open_device(device), Steps()
@@ -158,7 +161,9 @@ def run(
             if not quiet and numbers:
                 say(kept_as(numbers, report is None))
             if report:
-                _write_report(report, results, quiet)
+                _write(report, page(results))
+                if not quiet:
+                    say(f"{report}: the report")
     for r in slower:
         base = r["baseline"]
         warn([f"{r['model']} takes {base['ratio']:.3f} times as long as {base['model']} (at least {base['low']:.3f})"])
@@ -237,6 +242,7 @@ def compare(
 def export(
     output: Annotated[Path, typer.Argument(metavar="FILE", help="A new .json file.")],
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Part of a file name, or of a hash.")] = None,
+    overwrite: Overwrite = False,
     database: Database = None,
     json: Json = False,
     debug: Debug = False,
@@ -253,15 +259,12 @@ def export(
     from t2m_bench.store import history as rows_of
     from t2m_runtime.errors import InputError
 
-    if output.suffix.lower() != ".json":
-        raise InputError(f"the results {output} should end in .json; for a table, bench --csv or --markdown")
+    _check_output(output, ".json", overwrite)
     path = database or default_path()
     results = [get(path, r["id"]) for r in rows_of(path, model, 1_000_000)]
     if not results:
         raise InputError(_none(path, model))
-    if output.exists():
-        raise InputError(f"{output} exists; give another name")
-    output.write_text(dumps({"schema_version": SCHEMA, "results": results}, indent=1) + "\n", "utf-8")
+    _write(output, dumps({"schema_version": SCHEMA, "results": results}, indent=1) + "\n")
     if json:
         print_json("bench export", {"output": str(output), "results": len(results)})
     else:
@@ -283,46 +286,45 @@ def report(
     t2m-edge bench report costs.html
     t2m-edge bench report costs.html --model grocery --limit 4
     """
+    from t2m_bench.report import page
     from t2m_bench.store import default_path, get
     from t2m_bench.store import history as rows_of
     from t2m_runtime.errors import InputError
 
-    _check_report(output, overwrite)
+    _check_output(output, ".html", overwrite)
     path = database or default_path()
     results = [get(path, r["id"]) for r in rows_of(path, model, limit)]
     if not results:
         raise InputError(_none(path, model))
-    _write_report(output, results, quiet=False)
+    _write(output, page(results))
+    say(f"{output}: the report")
 
 
 def _none(path: Path, model: str | None) -> str:
     return f"{path} has no results{f' of {model}' if model else ''}; t2m-edge bench MODEL makes some"
 
 
-def _check_report(path: Path | None, overwrite: bool) -> None:
+def _check_output(path: Path, ending: str, overwrite: bool) -> None:
     from t2m_runtime.errors import InputError
 
-    if path is not None and path.suffix.casefold() not in (".html", ".htm"):
-        raise InputError(f"the report {path} should end in .html")
-    if path is not None and path.exists() and not overwrite:
+    if path.suffix.casefold() != ending:
+        raise InputError(f"{path} should end in {ending}")
+    if path.exists() and not overwrite:
         raise InputError(f"{path} exists; give another name, or --overwrite")
-    if path is not None and not path.absolute().parent.is_dir():
-        raise InputError(f"{path.parent}: there is no such folder for the report")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: there is no such folder")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise InputError(f"{path}: the folder cannot be written to")
 
 
-def _write_report(path: Path, results: list[dict[str, Any]], quiet: bool) -> None:
-    import os
+def _write(path: Path, text: str) -> None:
+    from t2m_edge.compiler.saving import save
+    from t2m_runtime.errors import InputError
 
-    from t2m_bench.report import page
-
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        aside.write_text(page(results), "utf-8")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-    if not quiet:
-        say(f"{path}: the report")
+        save(path, text.encode(), overwrite=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror})") from None
 
 
 def _open_photos(folder: Path, inside: str | None) -> Any:
