@@ -22,7 +22,7 @@ from t2m_runtime import load_head, read_manifest
 from t2m_runtime.backbone import check_head
 from t2m_runtime.errors import InputError
 
-SLOW_START, COUNTING = 0.6, 3.0
+SLOW_START, COUNTING = 0.6, 5.0
 """For the time left that is shown: seconds that a process takes beside its steady state, and to count instructions."""
 REST = 60.0
 """Most rest between runs on devices that slow down when hot."""

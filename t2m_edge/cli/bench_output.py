@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv as csv_format
 import re
 import shutil
 import sys
@@ -46,7 +45,7 @@ EXTRAS: tuple[tuple[str, Any], ...] = (
 """Columns that are there only when some result has them."""
 
 
-def print_results(results: list[dict[str, Any]], markdown: bool, csv: bool) -> None:
+def print_results(results: list[dict[str, Any]], markdown: bool) -> None:
     rows, header = [_cells(r) for r in results], list(COLUMNS)
     for name, cell in EXTRAS:
         cells = [cell(r) for r in results]
@@ -54,9 +53,7 @@ def print_results(results: list[dict[str, Any]], markdown: bool, csv: bool) -> N
             header.append(name)
             for row, text in zip(rows, cells, strict=True):
                 row.append(text or "-")
-    if csv:
-        csv_format.writer(sys.stdout).writerows([header, *rows])
-    elif markdown:
+    if markdown:
         for line in (header, ["---"] * len(header), *rows):
             say(f"| {' | '.join(line)} |")
     else:
@@ -64,7 +61,7 @@ def print_results(results: list[dict[str, Any]], markdown: bool, csv: bool) -> N
         counted = [r for r in results if r["unit"] == "instructions"]
         say("Instructions, not times." if counted else "Milliseconds; frame: a 640 x 480 camera frame to class names.")
     profiled = [r for r in results if r["profile"]]
-    if profiled and not (markdown or csv):
+    if profiled and not markdown:
         for r in profiled:
             _print_profile(r)
 

@@ -134,7 +134,8 @@ def test_a_model_against_itself_is_not_slower(capsys, model: Path, tmp_path: Pat
     code, out, _ = bench(capsys, model, "--baseline", copy, "--seconds", 1, "--fail-if-slower", "50%", "--csv")
     header, row = csv.reader(io.StringIO(out))
     assert code == 0
-    assert 0.5 < float(row[header.index("to baseline")].split()[0]) < 2
+    assert 0.5 < float(row[header.index("baseline_ratio")]) < 2
+    assert float(row[header.index("p95")]) > 0 and row[header.index("accuracy")] == ""
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
 import json
 from collections.abc import Sequence
 from html import escape
@@ -13,6 +11,7 @@ from typing import Any
 
 from t2m_bench.report.plots import Row
 from t2m_bench.report.sections import COLOURS, Result, kind_of, measured, section
+from t2m_bench.table import as_csv
 
 STYLE = Path(__file__).with_name("style.css")
 
@@ -147,17 +146,11 @@ def _change(before: Any, after: Any, form: str) -> str | None:
 
 def _downloads(results: Sequence[Result]) -> str:
     raw = json.dumps({"schema_version": results[0]["schema_version"], "results": list(results)}).encode()
-    table = io.StringIO()
-    writer = csv.writer(table)
-    keys = ("name", "engine", "threads", "device", "unit", "load", "first", "size_bytes", "when", "sha256")
-    runs = ("p50", "p90", "p95", "p99", "mean", "deviation", "minimum", "count")
-    writer.writerow([*keys, *runs])
-    writer.writerows([*(r[k] for k in keys), *(r["runs"][k] for k in runs)] for r in results)
     links = "".join(
         f'<a class="button" download="{name}" href="data:{kind};base64,{base64.b64encode(data).decode()}">{name}</a>'
         for name, kind, data in (
             ("bench.json", "application/json", raw),
-            ("bench.csv", "text/csv", table.getvalue().encode()),
+            ("bench.csv", "text/csv", as_csv(results).encode()),
         )
     )
     return section(

@@ -76,7 +76,7 @@ def run(
     data: Annotated[Path | None, typer.Option(metavar="FOLDER", help="What data/ means in a suite.")] = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an .html report.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values: all figures, unrounded.")] = False,
     overwrite: Overwrite = False,
     database: Database = None,
     json: Json = False,
@@ -99,6 +99,7 @@ def run(
     from t2m_bench.run import Plan, run_plan
     from t2m_bench.suite_run import Options, run_suite
     from t2m_bench.suites import names, read_suite
+    from t2m_bench.table import as_csv
     from t2m_runtime.errors import InputError
 
     share = _share(fail_if_slower)
@@ -155,8 +156,11 @@ def run(
         if results:  # also those from before a device was lost
             if json:
                 print_json("bench", {"results": results, "slower": [r["model"] for r in slower]})
+            elif csv:
+                for line in as_csv(results).splitlines():
+                    say(line)
             else:
-                print_results(results, markdown, csv)
+                print_results(results, markdown)
             warn(doubts(results))
             if not quiet and numbers:
                 say(kept_as(numbers, report is None))
