@@ -179,7 +179,7 @@ def compile_costs(
     min_agreement: as of compile; generated classes are alike, and their accuracy is not what is measured.
 
     Raises:
-        WorkError: it failed; the message is its own.
+        InputError, WorkError: it failed, by its exit code; the message is its own.
     """
     command = [sys.executable, "-m", "t2m_edge.cli", "compile", str(task), "-o", str(model), "--precision", precision]
     if model.suffix == ".t2mh":
@@ -188,7 +188,8 @@ def compile_costs(
         command += ["--min-agreement", str(min_agreement)]
     first = subprocess.run(command, capture_output=True)
     if first.returncode:
-        raise WorkError(f"t2m-edge compile of {task.name} failed: {last_line(first.stderr)}")
+        kind = InputError if first.returncode == 2 else WorkError
+        raise kind(f"t2m-edge compile of {task.name} failed: {last_line(first.stderr)}")
     if not processes:
         return None
     runs = [process([*command, "--overwrite"]) for _ in range(processes)]
