@@ -109,8 +109,9 @@ def ssh_board(target: str) -> Board:
     except ValueError as error:
         raise InputError(f"$T2M_SSH is no command ({error}); write ssh and its options") from None
     command = [*ssh, "-T", *(f"-o{option}" for option in options)]
-    words = (*command, *(["-p", port] if port else []), "--", host)
-    advice = f"check the device, and that {ssh[0]} {host} logs in without a question"
+    at = ["-p", port] if port else []
+    words = (*command, *at, "--", host)
+    advice = f"check the device, and that {' '.join([ssh[0], *at, host])} logs in without a question"
     return Board(Transport(f"ssh:{target}", words, 255, advice=advice))
 
 
