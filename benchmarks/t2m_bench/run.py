@@ -85,6 +85,8 @@ def run_plan(
         raise InputError("--seconds takes 0.05 to 3600, --cooldown 0 to 3600")
     known = {path: facts(path) for path in (*plan.models, *([plan.baseline] if plan.baseline else []))}
     jobs = _jobs(plan, known)
+    if plan.meter and plan.baseline:
+        raise InputError("--meter measures one model at a time; leave --baseline out")
     if plan.head:
         _check_head(plan.head, plan.models)
     device.check([request for _, request in jobs])

@@ -145,6 +145,7 @@ def test_a_model_against_itself_is_not_slower(capsys, model: Path, tmp_path: Pat
         (["MODEL", "--threads", "0"], "--threads"),
         (["MODEL", "--engine", "core", "--threads", "2"], "one thread"),
         (["MODEL", "--head", "missing.t2mh"], "No such file"),
+        (["MODEL", "--meter", "hwmon", "--baseline", "MODEL"], "leave --baseline out"),
         (["MODEL", "--head", "MODEL"], "is not a head file"),
         (["MODEL", "--inside", "test"], "--photos"),
         (["MODEL", "--data", "."], "--suite"),
