@@ -149,6 +149,19 @@ def settings(engines: Sequence[str | None], threads: Sequence[int], kind: str) -
     return [(e, t) for e in fitting for t in dict.fromkeys(threads) if e != "core" or t == 1]
 
 
+def left_out(plan: Plan) -> list[str]:
+    """Which of a plan's engines and thread counts no run has, and why."""
+    kinds = {facts(model).kind for model in plan.models}
+    found = [
+        f"{engine} took no part: it runs .{KINDS[engine]} models"
+        for engine in dict.fromkeys(plan.engines)
+        if engine and KINDS[engine] not in kinds
+    ]
+    if "core" in plan.engines and "tflite" in kinds and set(plan.threads) != {1}:
+        found.append("the C core was measured on one thread alone")
+    return found
+
+
 def run_seconds(seconds: float, device: Device) -> float:
     """About how long a run takes, for the time left that is shown."""
     return seconds + SLOW_START if device.unit == "ms" else COUNTING

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from t2m_bench.local import timed
-from t2m_bench.run import Progress
+from t2m_bench.run import Plan, Progress, left_out
 from t2m_edge.cli.bench_output import Steps, _narrowed, doubts
 from t2m_edge.cli.main import run
 from t2m_runtime import Classifier, available_engines
@@ -185,6 +185,14 @@ def test_an_empty_history_says_so(capsys) -> None:
 def test_what_was_kept_and_how_the_gate_ended_is_said(capsys, model: Path) -> None:
     code, out, _ = bench(capsys, model, "--baseline", model, "--fail-if-slower", "400%", "--seconds", 0.1)
     assert code == 0 and "Kept as result 1;" in out and "No model is surely slower than grocery.tflite by 400%." in out
+
+
+def test_what_takes_no_part_is_said(model: Path) -> None:
+    assert left_out(Plan((model,), ("litert",), (1, 2))) == []
+    assert left_out(Plan((model,), ("core", "litert", "onnxruntime"), (1, 2))) == [
+        "onnxruntime took no part: it runs .onnx models",
+        "the C core was measured on one thread alone",
+    ]
 
 
 def test_reasons_for_doubt_are_told_once() -> None:

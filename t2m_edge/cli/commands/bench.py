@@ -96,7 +96,7 @@ def run(
     from t2m_bench import store
     from t2m_bench.devices import open_device
     from t2m_bench.report import page
-    from t2m_bench.run import Plan, run_plan
+    from t2m_bench.run import Plan, left_out, run_plan
     from t2m_bench.suite_run import Options, run_suite
     from t2m_bench.suites import names, read_suite
     from t2m_bench.table import as_csv
@@ -127,7 +127,7 @@ def run(
         if named := [option for option, value in given.items() if value]:
             raise InputError(f"{', '.join(named)} cannot be given with --suite: write it into a suite of your own")
         options = Options(seconds, cooldown, data, _open_photos)
-        found = run_suite(read_suite(suite), where, options, steps.show)
+        plan, found = None, run_suite(read_suite(suite), where, options, steps.show)
     else:
         plan = Plan(
             models=tuple(models or ()),
@@ -161,7 +161,7 @@ def run(
                     say(line)
             else:
                 print_results(results, markdown)
-            warn(doubts(results))
+            warn([*(left_out(plan) if plan else []), *doubts(results)])
             if not quiet and numbers:
                 say(kept_as(numbers, report is None))
             if report:
