@@ -19,7 +19,8 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from t2m_bench.suite_run import process, summary_of
+from t2m_bench.exits import one_line
+from t2m_bench.suite_run import last_line, process, summary_of
 from t2m_runtime.errors import InputError, WorkError
 
 IMAGES = 16
@@ -154,8 +155,16 @@ def convert(model: Path, classes: int, processes: int) -> dict[str, object]:
 
 
 def measure(task: Path, model: str, images: int, side: int, python: str, times: int, warm: bool) -> dict[str, object]:
-    """Seconds of both sides, medians over ``times`` rounds in which they take turns."""
-    lines = task.read_text("utf-8").splitlines()
+    """Seconds of both sides, medians over ``times`` rounds in which they take turns.
+
+    Raises:
+        InputError: the task cannot be read.
+        WorkError: one of the sides failed.
+    """
+    try:
+        lines = task.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{task} cannot be read ({error}); give a descriptions file in .txt") from None
     classes = sum(1 for line in lines if line.strip() and not line.startswith("#"))
     kinds = ("cold_s", "warm_s") if warm else ("cold_s",)
     ours: dict[str, list[float]] = {kind: [] for kind in kinds}
@@ -184,9 +193,9 @@ def measure(task: Path, model: str, images: int, side: int, python: str, times: 
 
 def _output(command: list[str]) -> object:
     """The JSON that a process prints last."""
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True)
     if done.returncode:
-        raise WorkError(f"{command[0]} failed: {done.stderr.strip().splitlines()[-1:]}")
+        raise WorkError(f"{command[0]} failed: {last_line(done.stderr)}")
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -201,7 +210,8 @@ def main() -> None:
     parser.add_argument("--cold", action="store_true", help="new processes alone")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    result = measure(args.task, args.model, args.images, args.side, args.python, args.times, not args.cold)
+    with one_line():
+        result = measure(args.task, args.model, args.images, args.side, args.python, args.times, not args.cold)
     if args.json:
         print(json.dumps(result, indent=1))
         return

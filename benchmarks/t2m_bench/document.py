@@ -9,7 +9,9 @@ minutes on two idle cores. Every ratio comes from two models (or engines) that t
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -19,14 +21,15 @@ from pathlib import Path
 from t2m_bench.devices.board import Board, Transport
 from t2m_bench.devices.local import LocalDevice
 from t2m_bench.devices.qemu import QemuDevice
+from t2m_bench.exits import one_line
 from t2m_bench.machine import machine, state
 from t2m_bench.request import Measured, Request
 from t2m_bench.results import BUSY
-from t2m_bench.suite_run import compile_costs, process, summary_of
+from t2m_bench.suite_run import compile_costs, last_line, process, summary_of
 from t2m_bench.suites import FOLDER
 from t2m_bench.timing import Ratio, paired_ratio, summarise
 from t2m_runtime.arena import arena_size
-from t2m_runtime.errors import InputError, WorkError
+from t2m_runtime.errors import InputError
 
 PRECISIONS = ("int8", "fp32", "fp16", "int8-dynamic")
 COUNTED = ("cortex-a53", "cortex-a72", "cortex-a76", "cortex-m4", "cortex-m7", "cortex-m55")
@@ -84,8 +87,11 @@ def document(data: Path | None, seconds: float, say: Callable[[str], None]) -> s
     """The page's text.
 
     Raises:
+        InputError: before anything is measured: data has neither peers nor photos.
         WorkError: t2m-edge compile failed.
     """
+    if data and not (_peer_files(data) or (data / "grocery.tar").is_file()):
+        raise InputError(f"--data {data}: there is no backbones/*.tflite and no grocery.tar in it; name another folder")
     here, load = machine(), state().load
     busy = load is not None and load > BUSY * here.cores
     note = f"\n**Measured on a busy machine (load {load:.1f}): the ratios are rough.**\n" if busy else ""
@@ -124,8 +130,8 @@ def _own(
         say("two threads")
         found = in_rounds(reference, reference, seconds, lambda s: LocalDevice().measure(two)[0][0])
         lines.append(Line(found.name, f"{found.engine}, 2 threads", found.ratio, found.tail, found.size))
-    accuracy = _accuracy(models, data, say)
-    rows = [[*_cells(line), accuracy.get(line.name, "")] for line in lines]
+    accuracy = _accuracy(lines, models, data, say)
+    rows = [[*_cells(line), accuracy.get((line.name, _package(line)), "")] for line in lines]
     text = (
         "Time of one inference, one thread, as a ratio to the int8 `.tflite` on LiteRT (98 % interval), and how far "
         "the 90th percentile lies above the median."
@@ -138,8 +144,12 @@ def _own(
     return ["## Precisions, engines, threads\n", text + "\n", _table(header, [r[: len(header)] for r in rows])]
 
 
+def _peer_files(data: Path) -> list[Path]:
+    return sorted((data / "backbones").glob("*.tflite"))
+
+
 def _peers(data: Path | None, reference: Path, seconds: float, say: Callable[[str], None]) -> list[str]:
-    peers = sorted((data / "backbones").glob("*.tflite")) if data else []
+    peers = _peer_files(data) if data else []
     if not peers:
         say("no peers: --data FOLDER has no backbones/*.tflite")
         return []
@@ -207,22 +217,29 @@ def _core_here(model: Path) -> Callable[[float], Measured] | None:
     return lambda seconds: board.measure(Request((str(model),), seconds=seconds))[0][0]
 
 
-def _accuracy(models: dict[str, Path], data: Path | None, say: Callable[[str], None]) -> dict[str, str]:
-    """Model name -> accuracy, by the t2m-edge command."""
-    import json
-    import subprocess
+def _package(line: Line) -> str:
+    """The engine's name as --engine takes it."""
+    return line.engine.split()[0]
 
+
+def _accuracy(
+    lines: Sequence[Line], models: dict[str, Path], data: Path | None, say: Callable[[str], None]
+) -> dict[tuple[str, str], str]:
+    """(model's name, engine) -> accuracy, by the t2m-edge command; of engines that this Python has."""
     photos = data / "grocery.tar" if data else None
     if photos is None or not photos.is_file():
         say("no accuracy: --data FOLDER has no grocery.tar")
         return {}
+    paths = {path.name: str(path) for path in models.values()}
     found = {}
-    for model in models.values():
-        say(f"accuracy of {model.name}")
-        command = [sys.executable, "-m", "t2m_edge.cli", "eval", str(model), str(photos), "--inside", "test"]
-        done = subprocess.run([*command, "--allow-missing", "--json"], capture_output=True, text=True)
+    for name, engine in dict.fromkeys((line.name, _package(line)) for line in lines):
+        say(f"accuracy of {name} on {engine}")
+        command = [sys.executable, "-m", "t2m_edge.cli", "eval", paths[name], str(photos), "--inside", "test"]
+        done = subprocess.run([*command, "--allow-missing", "--engine", engine, "--json"], capture_output=True)
         if done.returncode == 0:
-            found[model.name] = f"{json.loads(done.stdout)['accuracy']:.1%}"
+            found[name, engine] = f"{json.loads(done.stdout)['accuracy']:.1%}"
+        else:
+            say(last_line(done.stderr))
     return found
 
 
@@ -248,11 +265,10 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=4.0)
     args = parser.parse_args()
-    try:
+    if not args.output.absolute().parent.is_dir():
+        parser.error(f"{args.output.parent}: there is no such folder for the page")
+    with one_line():
         text = document(args.data, args.seconds, lambda step: print(step, file=sys.stderr, flush=True))
-    except (InputError, WorkError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, InputError) else 1)
     aside = args.output.with_name(f".{args.output.name}.{os.getpid()}")
     aside.write_text(text, "utf-8")
     os.replace(aside, args.output)

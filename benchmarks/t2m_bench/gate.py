@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import time
 from pathlib import Path
 
+from t2m_bench.exits import one_line
 from t2m_bench.local import steady
 from t2m_bench.subject import load
 from t2m_bench.timing import paired_ratio
-from t2m_runtime.errors import InputError
 
 SHARE = 0.05
 SLOWDOWN = 0.10
@@ -55,11 +54,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    try:
+    with one_line():
         found = trips(args.model, args.repetitions, args.seconds)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
     if args.json:
         print(json.dumps({"schema_version": 1, **found}))
         return

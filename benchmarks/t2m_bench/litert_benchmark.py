@@ -17,10 +17,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from t2m_bench.exits import one_line
 from t2m_bench.local import measure, steady
 from t2m_bench.request import Request
 from t2m_bench.timing import paired_ratio
-from t2m_runtime.errors import InputError, WorkError
+from t2m_runtime.errors import WorkError
 
 TOOL = "ai_edge_litert.tools.benchmark_litert_model"
 
@@ -83,11 +84,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    try:
+    with one_line():
         found = compare(args.model, args.threads, args.rounds, args.seconds)
-    except (InputError, WorkError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, InputError) else 1)
     if args.json:
         print(json.dumps({"schema_version": 1, **found}))
         return

@@ -24,7 +24,8 @@ from t2m_bench.request import Measured, Request
 from t2m_bench.subject import Subject, import_engine, load
 from t2m_runtime.errors import InputError, WorkError
 
-FRAME_RUNS = 30
+FRAME_RUNS, FEW_FRAMES, FRAME_SECONDS = 30, 5, 3.0
+"""Frames that are timed, and how many are enough once they took so long."""
 SWAP_RUNS = 200
 BLOCK_SECONDS = 0.1
 MIN_BLOCKS = 10
@@ -91,8 +92,8 @@ def measure_here(request: Request) -> list[Measured]:
                 first=starts[i][1],
                 runs=tuple(runs[i]),
                 blocks=tuple(blocks[i]),
-                prepare=timed(subject.prepare, FRAME_RUNS) if subject.prepare else (),
-                frame=timed(subject.classify, FRAME_RUNS) if subject.classify else (),
+                prepare=timed(subject.prepare, FRAME_RUNS, FEW_FRAMES),
+                frame=timed(subject.classify, FRAME_RUNS, FEW_FRAMES),
                 memory={"before": before, "peak": peak},
                 **extra,
             )
@@ -104,11 +105,7 @@ def _of_the_first(request: Request, subject: Subject) -> dict[str, Any]:
     """What is measured of a request's first model alone."""
     extra: dict[str, Any] = {}
     if request.head:
-        from t2m_runtime import Backbone
-
-        head = Path(request.head).read_bytes()
-        with Backbone.load(request.models[0], engine=request.engine, num_threads=request.threads) as backbone:
-            extra["swap"] = timed(lambda: backbone.with_head(head), SWAP_RUNS)
+        extra["swap"] = _swaps(request, subject.engine.split()[0] == "core")
     if request.photos and subject.name:
         photos = np.load(request.photos, mmap_mode="r")
         extra["named"] = tuple(subject.name(np.ascontiguousarray(photo)) for photo in photos)
@@ -120,34 +117,54 @@ def _of_the_first(request: Request, subject: Subject) -> dict[str, Any]:
     return extra
 
 
+def _swaps(request: Request, core: bool) -> tuple[float, ...]:
+    """Seconds of each swap, by what an app calls: Classifier.swap_head on the C core, elsewhere Backbone.with_head."""
+    from t2m_runtime import Backbone, Classifier
+
+    head = Path(request.head or "").read_bytes()
+    kind = Classifier if core else Backbone
+    with kind.load(request.models[0], engine=request.engine, num_threads=request.threads) as loaded:
+        swap = loaded.swap_head if core else loaded.with_head
+        return timed(lambda: swap(head), SWAP_RUNS)
+
+
 def steady(runs: Sequence[Callable[[], Any]], seconds: float) -> tuple[list[list[float]], list[list[float]]]:
-    """Single runs and block medians of each model; blocks of BLOCK_SECONDS take turns, for ``seconds`` a model."""
+    """Single runs and block medians of each model; blocks take turns until each ran for ``seconds``."""
     times: list[list[float]] = [[] for _ in runs]
     blocks: list[list[float]] = [[] for _ in runs]
+    spent = [0.0 for _ in runs]
     clock = time.perf_counter
     gc.disable()
     try:
-        for _ in range(max(MIN_BLOCKS, round(seconds / BLOCK_SECONDS))):
+        while len(blocks[0]) < MIN_BLOCKS or min(spent) < seconds:
             for i, run in enumerate(runs):
                 block = []
+                if not blocks[i] or blocks[i][-1] < BLOCK_SECONDS:
+                    run()  # it finds the caches full of something else
                 end = clock() + BLOCK_SECONDS
-                run()  # the first finds the caches full of something else
                 while not block or clock() < end:
                     began = clock()
                     run()
                     block.append(clock() - began)
                 times[i] += block
+                spent[i] += sum(block)
                 blocks[i].append(float(np.median(block)))
     finally:
         gc.enable()
     return times, blocks
 
 
-def timed(call: Callable[[], Any], times: int) -> tuple[float, ...]:
-    """Seconds of each of several calls, after one that is not counted."""
+def timed(call: Callable[[], Any] | None, times: int, few: int | None = None) -> tuple[float, ...]:
+    """Seconds of each of several calls, after one that is not counted; none of no call.
+
+    few: so many are enough once they took FRAME_SECONDS.
+    """
+    out: list[float] = []
+    if call is None:
+        return ()
     call()
-    out = []
-    for _ in range(times):
+    start = time.perf_counter()
+    while len(out) < times and (few is None or len(out) < few or time.perf_counter() - start < FRAME_SECONDS):
         began = time.perf_counter()
         call()
         out.append(time.perf_counter() - began)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -18,6 +19,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+from t2m_bench.exits import one_line
+from t2m_bench.suite_run import process, summary_of
+from t2m_runtime.errors import InputError
 
 WARM = """
 import json, sys, time, t2m_edge
@@ -30,28 +35,10 @@ print(json.dumps(times[1:]))
 """
 
 
-def process(command: list[str]) -> tuple[float, float]:
-    """Wall seconds and peak resident memory in MB of one new process, which must succeed."""
-    began = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    seconds = time.perf_counter() - began
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed with status {status}")
-    return seconds, usage.ru_maxrss / 1024
-
-
 def repeated(command: list[str], times: int) -> dict[str, float]:
-    """Median, least and greatest wall seconds and the peak memory of several processes, after one to warm the disk."""
+    """What new processes of a command take, after one to warm the disk."""
     process(command)
-    runs = [process(command) for _ in range(times)]
-    seconds = [s for s, _ in runs]
-    return {
-        "median_s": statistics.median(seconds),
-        "min_s": min(seconds),
-        "max_s": max(seconds),
-        "peak_mb": max(m for _, m in runs),
-    }
+    return summary_of([process(command) for _ in range(times)])
 
 
 def in_turn(models: dict[str, bytes], seconds: float = 4.0) -> dict[str, float]:
@@ -79,7 +66,17 @@ def in_turn(models: dict[str, bytes], seconds: float = 4.0) -> dict[str, float]:
 
 
 def measure(task: Path, peer: Path | None, times: int) -> dict[str, object]:
-    """All figures of one run."""
+    """All figures of one run.
+
+    Raises:
+        InputError: a file is missing, or the command t2m-edge.
+        WorkError: compile failed.
+    """
+    if not shutil.which("t2m-edge"):
+        raise InputError("t2m-edge is not on PATH; activate the environment in which it is installed")
+    for path in filter(None, (task, peer)):
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such file")
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.tflite"
         command = ["t2m-edge", "compile", str(task), "-o", str(model), "--overwrite"]
@@ -106,7 +103,8 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=11)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    result = measure(args.task, args.peer, args.times)
+    with one_line():
+        result = measure(args.task, args.peer, args.times)
     if args.json:
         print(json.dumps(result, indent=1))
         return

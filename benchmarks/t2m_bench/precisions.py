@@ -18,7 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from t2m_bench.exits import one_line
 from t2m_bench.profiles import cuts
+from t2m_bench.subject import facts
 from t2m_runtime.artifact import kind_of
 
 Run = Callable[[], object]
@@ -77,6 +79,9 @@ def main() -> None:
     parser.add_argument("--operators", action="store_true", help="also each operator of .tflite models")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    with one_line():
+        for path in args.models:
+            facts(path)
     models = {path.name: path.read_bytes() for path in args.models}
     whole = timed({name: runner(model) for name, model in models.items()}, args.rounds)
     base = whole[args.models[-1].name]["min_us"]

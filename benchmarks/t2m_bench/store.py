@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,26 @@ def default_path() -> Path:
     return Path(base) / "t2m-edge" / "bench.sqlite"
 
 
-def add(path: Path, results: Iterable[dict[str, Any]]) -> None:
-    """Keep results (Result.as_dict)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(_open(path)) as database, database:
-        for r in results:
-            _insert(database, r)
+def check(path: Path) -> None:
+    """Makes a database where there is none.
+
+    Raises:
+        InputError: it cannot be written to, or is none.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(path, error) from None
+    with _open(path) as database:
+        database.execute("begin immediate")
+        database.execute(f"pragma user_version = {SCHEMA}")  # what cannot be written to is told here
+
+
+def add(path: Path, results: Iterable[dict[str, Any]]) -> list[int]:
+    """Keep results (Result.as_dict); their ids."""
+    check(path)
+    with _open(path) as database, database:
+        return [_insert(database, r) for r in results]
 
 
 def history(path: Path, model: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
@@ -51,7 +65,7 @@ def history(path: Path, model: str | None = None, limit: int = 20) -> list[dict[
     where = "where model like ? or sha256 like ?" if model else ""
     like = (f"%{model}%", f"{model}%") if model else ()
     query = f"select {', '.join(COLUMNS)} from runs {where} order by id desc limit ?"
-    with closing(_open(path)) as database:
+    with _open(path) as database:
         return [dict(zip(COLUMNS, row)) for row in database.execute(query, (*like, limit))][::-1]
 
 
@@ -63,34 +77,46 @@ def get(path: Path, number: int) -> dict[str, Any]:
     """
     row = None
     if path.exists():
-        with closing(_open(path)) as database:
+        with _open(path) as database:
             row = database.execute("select result from runs where id = ?", (number,)).fetchone()
     if row is None:
         raise InputError(f"there is no result {number} in {path}; t2m-edge bench history lists them")
     return upgraded(json.loads(row[0]))
 
 
-def _insert(database: sqlite3.Connection, r: dict[str, Any], number: int | None = None) -> None:
+def _insert(database: sqlite3.Connection, r: dict[str, Any], number: int | None = None) -> int:
     runs = r["runs"]
     row = (
         number, r["when"], r["name"], r["sha256"], r["engine"], r["threads"], r["device"], r["machine"]["processor"],
         r["unit"], runs["p50"], runs["p90"], bool(r["suspect"]), json.dumps(r),
     )  # fmt: skip
     marks = ", ".join("?" * len(row))
-    database.execute(f"insert into runs ({', '.join(COLUMNS)}, result) values ({marks})", row)
+    done = database.execute(f"insert into runs ({', '.join(COLUMNS)}, result) values ({marks})", row)
+    return done.lastrowid or 0
 
 
-def _open(path: Path) -> sqlite3.Connection:
+@contextmanager
+def _open(path: Path) -> Iterator[sqlite3.Connection]:
+    """The database, of today's schema, inside a ``with``.
+
+    Raises:
+        InputError: also for what goes wrong inside: no database, no right to write, a full disk.
+    """
     try:
-        database = sqlite3.connect(path, timeout=10)
-        (version,) = database.execute("pragma user_version").fetchone()
-        if version > SCHEMA:
-            raise InputError(f"{path} was written by a later t2m-edge (schema {version}); update this one")
-        if version < SCHEMA:
-            _update(database)
+        with closing(sqlite3.connect(path, timeout=10)) as database:
+            (version,) = database.execute("pragma user_version").fetchone()
+            if version > SCHEMA:
+                raise InputError(f"{path} was written by a later t2m-edge (schema {version}); update this one")
+            if version < SCHEMA:
+                _update(database)
+            yield database
     except sqlite3.Error as error:
-        raise InputError(f"{path} is not a database of results ({error}); name another with T2M_BENCH_DB") from None
-    return database
+        raise _unusable(path, error) from None
+
+
+def _unusable(path: Path, error: Exception) -> InputError:
+    said = getattr(error, "strerror", None) or error
+    return InputError(f"{path} cannot hold results ({said}); name another with --database or $T2M_BENCH_DB")
 
 
 def _update(database: sqlite3.Connection) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from t2m_runtime.artifact import kind_of, manifest_of, read_bytes
+from t2m_runtime.artifact import cut_short, kind_of, manifest_of, read_bytes
 from t2m_runtime.errors import InputError
+from t2m_runtime.tflite_file import is_whole
 
 FRAME = (480, 640)
 
@@ -35,12 +36,14 @@ def facts(path: Path) -> Facts:
     """Of a model file.
 
     Raises:
-        InputError: no such file, or neither a .tflite nor an .onnx.
+        InputError: no such file, neither a .tflite nor an .onnx, or cut short.
     """
     data = read_bytes(path)
     kind = kind_of(data)
     if kind not in ("tflite", "onnx"):
         raise InputError(f"{path} is neither a .tflite nor an .onnx model; give a file that t2m-edge compile wrote")
+    if kind == "tflite" and not is_whole(data):
+        raise cut_short(str(path))
     if not has_manifest(data, kind):
         return Facts(kind, False, len(data))
     found = manifest_of(data, str(path))
@@ -115,8 +118,11 @@ def _foreign_tflite(data: bytes, path: Path, engine: str | None, threads: int) -
         import ai_edge_litert
         from ai_edge_litert.interpreter import Interpreter
 
-        interpreter = Interpreter(model_content=data, num_threads=threads)
-        interpreter.allocate_tensors()
+        from t2m_runtime.engines.litert import without_announcement
+
+        with without_announcement():
+            interpreter = Interpreter(model_content=data, num_threads=threads)
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise InputError(f"LiteRT cannot load {path.name} ({' '.join(str(error).split())[:200]})") from None
     for detail in interpreter.get_input_details():

@@ -16,7 +16,7 @@ from typing import Any
 
 from t2m_bench.devices import Device
 from t2m_bench.results import Result
-from t2m_bench.run import KINDS, SLOW_START, Photos, Plan, Progress, run_plan
+from t2m_bench.run import KINDS, Photos, Plan, Progress, run_plan, run_seconds, settings
 from t2m_bench.suites import Entry, Suite
 from t2m_runtime import read_manifest
 from t2m_runtime.errors import InputError, WorkError
@@ -48,7 +48,9 @@ def run_suite(
 
         check()
     seconds = options.seconds or suite.seconds
-    progress = _of_all(progress, [_steps(entry, paths, seconds) for entry, paths in found])
+    share = run_seconds(seconds, device)
+    progress = _of_all(progress, [_steps(entry, paths, share) for entry, paths in found])
+    ended = None
     with tempfile.TemporaryDirectory() as folder:
         for number, (entry, paths) in enumerate(found):
             here = Path(folder) / str(number)
@@ -63,7 +65,8 @@ def run_suite(
                     photos_name=entry.photos or "", suite=suite.suite,
                 )  # fmt: skip
                 able = replace(plan, **{name: Plan.__dataclass_fields__[name].default for name in device.lacks})
-                for result in run_plan(_fitting(able), device, progress):
+                for result in run_plan(_fitting(able), device, progress, ended):
+                    ended = time.monotonic()
                     yield replace(result, compile=costs.get(result.name))
 
 
@@ -71,17 +74,17 @@ COMPILE_SECONDS = 0.6
 CONVERT_SECONDS = 15.0
 
 
-def _steps(entry: Entry, paths: list[Path], seconds: float) -> list[float]:
-    """About how long each thing takes that is announced while an entry is measured, in seconds."""
+def _steps(entry: Entry, paths: list[Path], share: float) -> list[float]:
+    """About how long each thing takes that is announced while an entry is measured, in seconds; share: a run."""
     if entry.models:
-        return [seconds + SLOW_START] * (len(paths) * len(entry.threads))
+        return [share] * sum(len(settings(entry.engines, entry.threads, path.suffix[1:])) for path in paths)
+    runs = sum(len(settings(entry.engines, entry.threads, target)) for target in entry.targets)
     steps: list[float] = []
     for _ in entry.classes or paths:
         steps += [COMPILE_SECONDS * (2 + entry.compile)] * (len(entry.precisions) * len(entry.targets))
-        engines = sum(sum(e is None or KINDS[e] == t for e in entry.engines) for t in entry.targets)
-        steps += [seconds + SLOW_START] * (len(entry.precisions) * engines * len(entry.threads))
+        steps += [share] * (len(entry.precisions) * runs)
         if entry.converter:
-            steps += [CONVERT_SECONDS * (1 + entry.converter)] + [seconds + SLOW_START] * len(entry.threads)
+            steps += [CONVERT_SECONDS * (1 + entry.converter)] + [share] * len(entry.threads)
     return steps
 
 
@@ -146,17 +149,19 @@ def _models(entry: Entry, paths: list[Path], folder: Path, progress: Callable[[P
         path.write_text("".join(f"{line}\n" for line in generated_classes(count)), "utf-8")
         tasks.append((f"{count}-classes", path))
     for name, task in tasks:
-        models, costs = [], {}
+        groups: dict[str, list[Path]] = {}
+        costs: dict[str, dict[str, Any]] = {}
         for precision, target in itertools.product(entry.precisions, entry.targets):
             model = folder / f"{name}.{precision}.{target}"
             progress(Progress(0, 1, f"compiling {model.name}", 1.0 + entry.compile))
-            costs[model.name] = compile_costs(task, model, precision, entry.compile, 0.0 if entry.classes else None)
-            models.append(model)
-        head = None
-        if entry.head:
-            head = folder / f"{name}.t2mh"
-            compile_costs(task, head, entry.precisions[0], 0)
-        yield tuple(models), head, {k: v for k, v in costs.items() if v}
+            found = compile_costs(task, model, precision, entry.compile, 0.0 if entry.classes else None)
+            costs.update({model.name: found} if found else {})
+            groups.setdefault("int8" if entry.head and precision == "int8" else "fp32", []).append(model)
+        for precision, models in groups.items():
+            head = folder / f"{name}.{precision}.t2mh" if entry.head else None
+            if head:  # an int8 one for int8 models, a float one for all others
+                compile_costs(task, head, precision, 0)
+            yield tuple(models), head, costs
         if entry.converter:
             from t2m_bench.converters import convert
 
@@ -174,17 +179,17 @@ def compile_costs(
     min_agreement: as of compile; generated classes are alike, and their accuracy is not what is measured.
 
     Raises:
-        WorkError: it failed; the message is its own.
+        InputError, WorkError: it failed, by its exit code; the message is its own.
     """
     command = [sys.executable, "-m", "t2m_edge.cli", "compile", str(task), "-o", str(model), "--precision", precision]
     if model.suffix == ".t2mh":
         command[5:5] = ["--target", "head"]
     if min_agreement is not None:
         command += ["--min-agreement", str(min_agreement)]
-    first = subprocess.run(command, capture_output=True, text=True)
+    first = subprocess.run(command, capture_output=True)
     if first.returncode:
-        said = (first.stderr.strip().splitlines() or ["it said nothing"])[-1].removeprefix("error: ")
-        raise WorkError(f"t2m-edge compile of {task.name} failed: {said}")
+        kind = InputError if first.returncode == 2 else WorkError
+        raise kind(f"t2m-edge compile of {task.name} failed: {last_line(first.stderr)}")
     if not processes:
         return None
     runs = [process([*command, "--overwrite"]) for _ in range(processes)]
@@ -206,15 +211,26 @@ def process(command: list[str]) -> tuple[float, float]:
     """Wall seconds and peak resident memory in MB of one new process.
 
     Raises:
-        WorkError: it failed.
+        WorkError: it failed; the message ends with its own last line.
     """
-    began = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)  # already waited for
-    if status:
-        raise WorkError(f"{' '.join(command[:3])[:80]} failed with status {child.returncode}")
-    return time.perf_counter() - began, usage.ru_maxrss / 1024
+    with tempfile.TemporaryFile() as err:
+        began = time.perf_counter()
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=err)
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - began
+        child.returncode = os.waitstatus_to_exitcode(status)  # already waited for
+        if status:
+            err.seek(0)
+            raise WorkError(
+                f"{' '.join(command[:3])[:80]} failed with status {child.returncode}: {last_line(err.read())}"
+            )
+    return seconds, usage.ru_maxrss / 1024
+
+
+def last_line(err: bytes) -> str:
+    """The last line that a command of t2m-edge said, which names what is wrong."""
+    lines = err.decode("utf-8", "replace").split("\n")
+    return next((line.strip() for line in lines[::-1] if line.strip()), "it said nothing").removeprefix("error: ")[:300]
 
 
 def generated_classes(count: int) -> list[str]:

@@ -7,7 +7,7 @@
       - task: animals.txt        # a descriptions file beside this one; it is compiled in every combination of
         precisions: [int8, fp32]
         targets: [tflite, onnx]
-        engines: [litert, onnxruntime, core]     # those that do not run a target are left out
+        engines: [litert, onnxruntime, core]     # those that do not run a target are left out, and the core's threads
         threads: [1, 2]
       - models: [other.tflite, data/backbones/*.tflite]    # data/ is the folder of --data
 
@@ -26,7 +26,7 @@ from typing import Any
 
 import yaml
 
-from t2m_bench.run import KINDS
+from t2m_bench.run import KINDS, settings
 from t2m_runtime.errors import InputError
 
 FOLDER = Path(__file__).parent / "suites"
@@ -34,6 +34,8 @@ MAX_BYTES = 100_000
 MAX_COMPILES, MAX_CLASSES, MAX_JOBS = 100, 10_000, 1000
 PRECISIONS = ("int8", "fp32", "fp16", "int8-dynamic")
 TARGETS = ("tflite", "onnx")
+MAKING = ("precisions", "targets", "compile", "converter", "head")
+"""Keys that say how models are made of a task."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,21 @@ def _entry(item: Any, where: str) -> Entry:
         else:
             _one(value, f"{where}: {key}", None, None)
             found[key] = value
-    return Entry(**found)
+    entry = Entry(**found)
+    _together(entry, tuple(found), where)
+    return entry
+
+
+def _together(entry: Entry, given: tuple[str, ...], where: str) -> None:
+    """Refuses what means nothing beside the entry's other keys."""
+    if entry.models and (made := [key for key in MAKING if key in given]):
+        raise InputError(f"{where}: {', '.join(made)}: only for a task, which is compiled; leave it out beside models")
+    if entry.inside and not entry.photos:
+        raise InputError(f"{where}: inside names a folder in photos; give that too")
+    if "core" in entry.engines and 1 not in entry.threads:
+        raise InputError(f"{where}: the C core runs on one thread; give 1 among threads too, or leave core out")
+    if not entry.models and not any(settings(entry.engines, entry.threads, target) for target in entry.targets):
+        raise InputError(f"{where}: engines run none of the targets ({', '.join(entry.targets)})")
 
 
 def _keys(value: Any, where: str, known: tuple[str, ...]) -> None:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 import shutil
+import statistics
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from t2m_bench.local import timed
+from t2m_bench.run import Plan, Progress, left_out
+from t2m_edge.cli.bench_output import Steps, _narrowed, doubts
 from t2m_edge.cli.main import run
+from t2m_runtime import Classifier, available_engines
 
 
 def bench(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str, str]:
@@ -61,6 +70,26 @@ def test_a_report_is_written_from_a_run_and_from_history(capsys, model: Path, tm
     assert code == 2 and ".html" in err
 
 
+def test_the_core_takes_one_thread_of_several_and_its_own_way_to_swap(capsys, model: Path, head: Path) -> None:
+    if not available_engines()["core"].version:
+        pytest.skip("the C core is not compiled here")
+    words = ["--engine", "core,litert", "--threads", "1,2", "--head", head, "--seconds", 0.1, "--json"]
+    code, out, _ = bench(capsys, model, *words)
+    found = json.loads(out)["results"]
+    assert code == 0
+    assert [(r["engine"].split()[0], r["threads"]) for r in found] == [("core", 1), ("litert", 1), ("litert", 2)]
+    with Classifier.load(model, engine="core") as classifier:
+        swap = statistics.median(timed(lambda: classifier.swap_head(head.read_bytes()), 50)) * 1e3
+    assert found[0]["swap"]["p50"] == pytest.approx(swap, rel=0.9)
+
+
+@pytest.mark.parametrize("where", ["local", "browser", "qemu:cortex-a72"])
+def test_a_file_that_was_cut_short_is_told_as_that(capsys, model: Path, tmp_path: Path, where: str) -> None:
+    (tmp_path / "cut.tflite").write_bytes(model.read_bytes()[:-200_000])
+    code, _, err = bench(capsys, tmp_path / "cut.tflite", "--device", where)
+    assert code == 2 and "cut.tflite is damaged or cut short" in err and len(err.splitlines()) == 1
+
+
 def test_all_inputs_are_checked_before_anything_is_announced(capsys, model: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.tflite"
     bad.write_bytes(model.read_bytes()[:100_000])
@@ -93,6 +122,7 @@ def test_results_are_kept_listed_compared_and_exported(capsys, model: Path, tmp_
     assert bench(capsys, "export", tmp_path / "all.json")[0] == 0
     assert len(json.loads((tmp_path / "all.json").read_text())["results"]) == 2
     assert bench(capsys, "export", tmp_path / "all.json")[0] == 2
+    assert bench(capsys, "export", tmp_path / "all.json", "--overwrite")[0] == 0
     code, _, err = bench(capsys, "export", tmp_path / "all.csv")
     assert code == 2 and "should end in .json" in err and not (tmp_path / "all.csv").exists()
     code, _, err = bench(capsys, "compare", 1, 7)
@@ -104,7 +134,8 @@ def test_a_model_against_itself_is_not_slower(capsys, model: Path, tmp_path: Pat
     code, out, _ = bench(capsys, model, "--baseline", copy, "--seconds", 1, "--fail-if-slower", "50%", "--csv")
     header, row = csv.reader(io.StringIO(out))
     assert code == 0
-    assert header[-1] == "to baseline" and 0.5 < float(row[-1].split()[0]) < 2
+    assert 0.5 < float(row[header.index("baseline_ratio")]) < 2
+    assert float(row[header.index("p95")]) > 0 and row[header.index("accuracy")] == ""
 
 
 @pytest.mark.parametrize(
@@ -112,6 +143,19 @@ def test_a_model_against_itself_is_not_slower(capsys, model: Path, tmp_path: Pat
     [
         (["missing.tflite"], "No such file"),
         (["MODEL", "--threads", "0"], "--threads"),
+        (["MODEL", "--engine", "core", "--threads", "2"], "one thread"),
+        (["MODEL", "--head", "missing.t2mh"], "No such file"),
+        (["MODEL", "--meter", "hwmon", "--baseline", "MODEL"], "leave --baseline out"),
+        (["MODEL", "--head", "MODEL"], "is not a head file"),
+        (["MODEL", "--inside", "test"], "--photos"),
+        (["MODEL", "--data", "."], "--suite"),
+        (["--suite", "quick", "--threads", "2"], "--threads cannot be given"),
+        (["--suite", "quick", "--profile"], "--profile cannot be given"),
+        (["MODEL", "--baseline", "MODEL", "--fail-if-slower", "5"], "such as 5%"),
+        (["MODEL", "--database", "/proc/bench.sqlite"], "cannot hold results"),
+        (["history", "--limit", "0"], "--limit"),
+        (["export", "none.json"], "has no results"),
+        (["report", "none.html"], "has no results"),
         (["MODEL", "--seconds", "0"], "--seconds"),
         (["MODEL", "--engine", "onnxruntime"], "does not run .tflite"),
         (["MODEL", "--fail-if-slower", "5%"], "--baseline"),
@@ -121,7 +165,7 @@ def test_a_model_against_itself_is_not_slower(capsys, model: Path, tmp_path: Pat
 )
 def test_wrong_use_is_one_line(capsys, model: Path, arguments: list[str], words: str) -> None:
     code, _, err = bench(capsys, *(model if a == "MODEL" else a for a in arguments))
-    assert code == 2 and words in err.splitlines()[-1]
+    assert code == 2 and words in err.splitlines()[-1] and "left" not in err
 
 
 def test_a_file_that_is_no_model_and_one_that_is_no_database_are_named(capsys, model, tmp_path: Path) -> None:
@@ -130,4 +174,74 @@ def test_a_file_that_is_no_model_and_one_that_is_no_database_are_named(capsys, m
     code, _, err = bench(capsys, bad, "--seconds", 0.1)
     assert code == 2 and "bad.tflite" in err
     code, _, err = bench(capsys, "history", "--database", bad)
-    assert code == 2 and "not a database" in err
+    assert code == 2 and "cannot hold results (file is not a database)" in err
+
+
+def test_an_empty_history_says_so(capsys) -> None:
+    code, out, _ = bench(capsys, "history", "zebra")
+    assert code == 0 and "no results of zebra" in out
+
+
+def test_what_was_kept_and_how_the_gate_ended_is_said(capsys, model: Path) -> None:
+    code, out, _ = bench(capsys, model, "--baseline", model, "--fail-if-slower", "400%", "--seconds", 0.1)
+    assert code == 0 and "Kept as result 1;" in out and "No model is surely slower than grocery.tflite by 400%." in out
+
+
+def test_what_takes_no_part_is_said(model: Path) -> None:
+    assert left_out(Plan((model,), ("litert",), (1, 2))) == []
+    assert left_out(Plan((model,), ("core", "litert", "onnxruntime"), (1, 2))) == [
+        "onnxruntime took no part: it runs .onnx models",
+        "the C core was measured on one thread alone",
+    ]
+
+
+def test_reasons_for_doubt_are_told_once() -> None:
+    busy = [
+        {"name": "a", "engine": "core", "threads": 1, "suspect": (f"the machine was busy: load {n}",)} for n in (3, 4.5)
+    ]
+    hot = {**busy[0], "threads": 2, "suspect": ("it grew 12 degrees hotter",)}
+    assert doubts([*busy, hot]) == [
+        "a, core, 1 thread: the machine was busy: load 3 (and 1 more like it)",
+        "a, core, 2 threads: it grew 12 degrees hotter",
+    ]
+
+
+def test_the_bar_moves_while_a_run_lasts(monkeypatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setattr(Steps, "REDRAWN", 0.05)
+    steps = Steps()
+    steps.show(Progress(0, 2, "pets.tflite", 20.0))
+    steps._since -= 15  # a quarter of a minute later
+    time.sleep(0.3)
+    steps.close()
+    first, *_, last, cleared = sys.stderr.getvalue().split("\r\x1b[K")[1:]
+    assert first.startswith("╺") and "about 20 s left" in first
+    assert last.startswith("━" * 17) and "about 5 s left" in last and cleared == ""
+
+
+def test_names_are_shortened_for_a_narrow_terminal_alone(monkeypatch) -> None:
+    header, rows = ["model", "engine"], [["mobilenet_v1_1.0_224_quant_embedding_extractor.tflite", "litert 2.3.0"]]
+    assert _narrowed(header, rows) == rows
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "50")
+    ((name, _),) = _narrowed(header, rows)
+    assert len(name) == 36 and name.startswith("mobilenet_v1_") and name.endswith("_extractor.tflite")
+    monkeypatch.setenv("COLUMNS", "10")
+    assert len(_narrowed(header, rows)[0][0]) == 24
+
+
+def test_a_full_disk_leaves_no_half_written_file(capsys, model: Path, tmp_path: Path, monkeypatch) -> None:
+    bench(capsys, model, "--seconds", 0.1)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("t2m_edge.compiler.saving.os.fdopen", full)
+    for words in (["export", tmp_path / "all.json"], ["report", tmp_path / "all.html"]):
+        code, _, err = bench(capsys, *words)
+        assert code == 2 and "cannot be written (No space left on device)" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["bench.sqlite"]

@@ -94,4 +94,8 @@ def test_an_engine_that_is_not_there_comes_with_the_line_that_installs_it(
 def test_without_chromium_it_says_how_to_get_it(model: Path, capsys, monkeypatch) -> None:
     monkeypatch.setenv("T2M_BROWSER", "no-such-browser")
     assert run(["bench", str(model), "--device", "browser"]) == 2
-    assert "chromium" in capsys.readouterr().err
+    assert "no-such-browser" in capsys.readouterr().err
+    monkeypatch.delenv("T2M_BROWSER")
+    monkeypatch.setenv("PATH", "")
+    assert run(["bench", str(model), "--device", "browser"]) == 2
+    assert "apt-get install chromium" in capsys.readouterr().err

@@ -74,9 +74,10 @@ FULL = [
     result("other.tflite", threads=2, baseline={"model": "model.tflite", "ratio": 1.1, "low": 1.08, "high": 1.13}),
     result("other.tflite", compile={"median_s": 0.4, "processes": 3, "min_s": 0.3, "peak_mb": 70.0}),
     result(
-        unit="instructions", device="qemu:cortex-a72", runs={**result()["runs"], "p50": 23.6e6}, blocks=[23.6e6] * 10
+        unit="instructions", device="qemu:cortex-a72", runs={**result()["runs"], "p50": 23.6e6}, blocks=[23.6e6] * 10,
+        memory={"arena": 93_488},
     ),
-]
+]  # fmt: skip
 
 
 def test_every_part_is_on_the_page_and_it_is_whole() -> None:
@@ -85,9 +86,17 @@ def test_every_part_is_on_the_page_and_it_is_whole() -> None:
         "One inference", "Against the baseline", "slower", "Latency against accuracy", "Threads", "All numbers",
         "Memory and size", "Operators", "CONV_2D", "LiteRT's profiler", "Can it be believed?",
         "the machine was busy", "Fast One",
-        "40 °C → 44 °C", "23.6", "not times", "Raw data",
+        "40 °C → 44 °C", "23.6", "93.5 kB", "not times", "Raw data",
     ):  # fmt: skip
         assert words in text, words
+
+
+def test_the_same_run_twice_is_told_apart_by_its_time() -> None:
+    later = result(when="2026-01-01T00:20:00+00:00")
+    text = page([result(), later, result("other.tflite")])
+    assert "litert 2.3.0 · 1 thread · 00:20 UTC" in text
+    assert "litert 2.3.0 · 1 thread<" in text  # other.tflite was measured once
+    assert "1 thread · 2026-01-02 00:00 UTC" in page([result(), result(when="2026-01-02T00:00:00+00:00")])
 
 
 def test_nothing_is_fetched_and_nothing_runs() -> None:

@@ -33,13 +33,25 @@ def test_a_suite_of_ones_own(tmp_path: Path, capsys) -> None:
     suite = {
         "suite": "pets",
         "seconds": 0.1,
-        "runs": [{"task": "pets.txt", "targets": ["tflite", "onnx"], "compile": 1}],
+        "runs": [
+            {"task": "pets.txt", "targets": ["tflite", "onnx"], "compile": 1},
+            {"task": "pets.txt", "precisions": ["int8", "fp32"], "head": True},
+        ],
     }
     (tmp_path / "pets.yaml").write_text(yaml.safe_dump(suite))
     code = run(["bench", "--suite", str(tmp_path / "pets.yaml"), "--json"])
     found = json.loads(capsys.readouterr().out)["results"]
-    assert code == 0 and [r["name"] for r in found] == ["pets.int8.tflite", "pets.int8.onnx"]
-    assert all(r["suite"] == "pets" and r["classes"] == 2 and r["compile"]["median_s"] > 0 for r in found)
+    assert code == 0 and all(r["suite"] == "pets" and r["classes"] == 2 for r in found)
+    assert [r["name"] for r in found[:2]] == ["pets.int8.tflite", "pets.int8.onnx"]
+    assert [r["name"] for r in found[2:]] == ["pets.int8.tflite", "pets.fp32.tflite"]
+    assert all(r["compile"]["median_s"] > 0 for r in found[:2]) and all(r["swap"]["p50"] > 0 for r in found[2:])
+
+
+def test_a_suite_with_a_bad_task_is_wrong_use(tmp_path: Path, capsys) -> None:
+    (tmp_path / "one.txt").write_text("cat: a small furry animal\n")
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump({"runs": [{"task": "one.txt"}]}))
+    assert run(["bench", "--suite", str(tmp_path / "one.yaml")]) == 2
+    assert "write at least two classes" in capsys.readouterr().err.splitlines()[-1]
 
 
 class Counter:
@@ -81,6 +93,10 @@ def test_what_a_device_cannot_measure_is_left_out_of_a_suite(tmp_path: Path) -> 
         ("runs: [{threads: [1]}]", "one of task"),
         ("seconds: 0\nruns: [{task: a.txt}]", "0.05 to 3600"),
         ("runs: [{task: missing.txt}]", "no such file"),
+        ("runs: [{models: [a.tflite], head: true, compile: 2}]", "compile, head: only for a task"),
+        ("runs: [{task: a.txt, inside: test}]", "give that too"),
+        ("runs: [{task: a.txt, engines: [core], threads: [2]}]", "one thread"),
+        ("runs: [{task: a.txt, engines: [onnxruntime]}]", "none of the targets (tflite)"),
         ("runs: [{models: ['*.tflite']}]", "no file matches"),
         ("runs: [{models: ['data/x.tflite']}]", "--data"),
     ],

@@ -82,6 +82,15 @@ def test_a_model_cut_anywhere_is_refused(model_bytes):
             read_manifest(model_bytes[:size])
 
 
+def test_a_model_cut_in_its_manifest_is_told_as_cut(models):
+    data = models.attach(models.colour_tflite(), models.manifest())
+    for missing in (10, 100):
+        with pytest.raises(InputError, match="damaged or cut short"):
+            read_manifest(data[:-missing])
+    with pytest.raises(InputError, match="did not make it"):
+        read_manifest(models.colour_tflite())
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused(data):
     with pytest.raises(InputError):

@@ -164,9 +164,9 @@ def test_what_others_write_while_a_model_loads_is_passed_on():
     code = (
         "import os\n"
         "from t2m_runtime.engines import litert\n"
-        "with litert._without_announcement():\n"
+        "with litert.without_announcement():\n"
         "    os.write(2, b'INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\\nERROR: kept\\n')\n"
-        "with litert._without_announcement():\n"
+        "with litert.without_announcement():\n"
         "    os.write(2, b'later\\n')\n"
     )
     assert run_python(code).stderr == "ERROR: kept\nlater\n"

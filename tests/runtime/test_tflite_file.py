@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from t2m_runtime.backbone_file import without_head
 from t2m_runtime.errors import InputError
-from t2m_runtime.tflite_file import read_constant, read_operator, read_tables, read_tensor
+from t2m_runtime.tflite_file import is_whole, read_constant, read_operator, read_tables, read_tensor
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 
@@ -32,6 +32,13 @@ def test_tensors_and_operators_are_those_that_the_schema_module_reads(models):
         assert (index, inputs, outputs) == (expected.opcodeIndex, tuple(expected.inputs), tuple(expected.outputs))
 
 
+def test_a_part_of_a_model_is_not_whole(models):
+    data = models.colour_tflite()
+    assert is_whole(data) and is_whole(data + b"more")
+    for size in range(0, len(data) // 2, 7):
+        assert not is_whole(data[:size])
+
+
 @given(st.integers(0, 100_000), st.binary(min_size=1, max_size=6))
 @settings(max_examples=300, deadline=None)
 def test_a_damaged_model_is_read_or_refused(models, position, patch):
@@ -39,6 +46,7 @@ def test_a_damaged_model_is_read_or_refused(models, position, patch):
     position %= len(data)
     data[position : position + len(patch)] = patch
     data = bytes(data)
+    is_whole(data)
     with contextlib.suppress(InputError):
         tables = read_tables(data)
         for place in tables.tensors:

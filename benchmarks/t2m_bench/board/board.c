@@ -17,8 +17,9 @@
 #include "linux.h"
 #include "profile.h"
 
-enum { MOST_MODELS = 2, MOST_RUNS = 1 << 21, FRAME_RUNS = 30, SWAP_RUNS = 200, MIN_BLOCKS = 10, MOST_STEPS = 256 };
+enum { MOST_MODELS = 2, MOST_RUNS = 1 << 21, FRAME_RUNS = 30, FEW_FRAMES = 5, SWAP_RUNS = 200, MIN_BLOCKS = 10, MOST_STEPS = 256 };
 #define BLOCK_NANOSECONDS 100000000u
+#define FRAME_NANOSECONDS 3000000000u /* after so long, FEW_FRAMES are enough */
 #define WORD(x) #x
 #define TEXT(x) WORD(x)
 #ifdef __clang__
@@ -191,7 +192,7 @@ typedef struct subject {
   t2m_model *model;
   size_t arena_size;
   uint64_t load, first;
-  uint64_t *runs, *blocks;
+  uint64_t *runs, *blocks, spent;
   size_t run_count, block_count;
 } subject;
 
@@ -260,15 +261,18 @@ static void sort(uint64_t *values, size_t count) {
     }
 }
 
-/* Runs of about a tenth of a second; the first is not counted, for it finds the caches full of something else. */
+/* Runs of about a tenth of a second; before quick ones a run that is not counted, for it finds the caches full of
+ * something else. */
 static void block(subject *s, uint64_t *scratch) {
   size_t from = s->run_count;
+  if (!s->block_count || s->blocks[s->block_count - 1] < BLOCK_NANOSECONDS) run(s);
   uint64_t end = now() + BLOCK_NANOSECONDS;
-  run(s);
   do {
     uint64_t began = now();
     run(s);
-    s->runs[s->run_count++] = now() - began;
+    uint64_t took = now() - began;
+    s->runs[s->run_count++] = took;
+    s->spent += took;
   } while (now() < end && s->run_count < MOST_RUNS);
   size_t count = s->run_count - from;
   memcpy(scratch, s->runs + from, count * sizeof *scratch);
@@ -276,18 +280,24 @@ static void block(subject *s, uint64_t *scratch) {
   s->blocks[s->block_count++] = count % 2 ? scratch[count / 2] : (scratch[count / 2 - 1] + scratch[count / 2]) / 2;
 }
 
+/* Blocks that take turns, until each model ran for so long. */
 static void measure(subject *subjects, size_t models, uint64_t milliseconds) {
-  uint64_t blocks = milliseconds / (BLOCK_NANOSECONDS / 1000000u);
-  if (blocks < MIN_BLOCKS) blocks = MIN_BLOCKS;
+  const uint64_t most = MIN_BLOCKS + 2 * milliseconds / (BLOCK_NANOSECONDS / 1000000u);
   uint64_t *scratch = take(MOST_RUNS * sizeof *scratch);
   for (size_t i = 0; i < models; i++) {
     subjects[i].runs = take(MOST_RUNS * sizeof *scratch);
-    subjects[i].blocks = take(blocks * sizeof *scratch);
+    subjects[i].blocks = take(most * sizeof *scratch);
     if (!scratch || !subjects[i].runs || !subjects[i].blocks) fail("the times", "larger than the free memory");
   }
-  for (uint64_t n = 0; n < blocks; n++)
-    for (size_t i = 0; i < models; i++)
-      if (subjects[i].run_count < MOST_RUNS) block(&subjects[i], scratch);
+  bool full = false, more = true;
+  for (uint64_t n = 0; more && !full && n < most; n++) {
+    more = n + 1 < MIN_BLOCKS;
+    for (size_t i = 0; i < models; i++) {
+      block(&subjects[i], scratch);
+      more = more || subjects[i].spent < milliseconds * 1000000u;
+      full = full || subjects[i].run_count == MOST_RUNS;
+    }
+  }
 }
 
 static void name_photos(subject *s, const file *photos) {
@@ -337,6 +347,19 @@ static void profile(subject *s, uint64_t rounds) {
   put_list("profile", medians, steps);
 }
 
+/* How many frames were prepared, or classified, and the time of each: FRAME_RUNS of them, fewer on a slow board. */
+static size_t time_frames(subject *s, const t2m_frame *frame, bool whole, uint64_t *times) {
+  const uint64_t start = now();
+  size_t done = 0;
+  while (done < FRAME_RUNS && (done < FEW_FRAMES || now() - start < FRAME_NANOSECONDS)) {
+    uint64_t began = now();
+    if (whole) classify(s, frame);
+    else check(s->path, t2m_prepare(s->model, frame));
+    times[done++] = now() - began;
+  }
+  return done;
+}
+
 static void print_model(subject *s, const t2m_frame *frame, const file *head, const file *photos, uint64_t rounds) {
   uint64_t times[SWAP_RUNS];
   put("{\"engine\": \"core " T2M_VERSION " ");
@@ -353,18 +376,8 @@ static void print_model(subject *s, const t2m_frame *frame, const file *head, co
   put_list("runs", s->runs, s->run_count);
   put_list("blocks", s->blocks, s->block_count);
   check(s->path, t2m_prepare(s->model, frame));
-  for (size_t i = 0; i < FRAME_RUNS; i++) {
-    uint64_t began = now();
-    check(s->path, t2m_prepare(s->model, frame));
-    times[i] = now() - began;
-  }
-  put_list("prepare", times, FRAME_RUNS);
-  for (size_t i = 0; i < FRAME_RUNS; i++) {
-    uint64_t began = now();
-    classify(s, frame);
-    times[i] = now() - began;
-  }
-  put_list("frame", times, FRAME_RUNS);
+  put_list("prepare", times, time_frames(s, frame, false, times));
+  put_list("frame", times, time_frames(s, frame, true, times));
   if (head->data) {
     for (size_t i = 0; i < SWAP_RUNS; i++) {
       uint64_t began = now();

@@ -102,10 +102,17 @@ def compile_aside(command: list[str], target: Path) -> None:
     """Runs a compiler that writes aside, then renames.
 
     Raises:
+        InputError: the cache cannot be written to.
         WorkError: it failed.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = tempfile.TemporaryDirectory(dir=target.parent)
+    except OSError as error:
+        raise InputError(
+            f"{target.parent} cannot hold built programs ({error.strerror}); name another cache with $XDG_CACHE_HOME"
+        ) from None
+    with aside as folder:
         made = Path(folder) / "made"
         environment = {"ZIG_GLOBAL_CACHE_DIR": str(cache_folder() / "zig"), **os.environ}
         done = subprocess.run([*command, "-o", str(made)], capture_output=True, text=True, env=environment)

@@ -66,12 +66,14 @@ class Transport:
     Args:
         name: of the device, as the user wrote it.
         lost: exit status and words of stderr that mean that the connection, and not the remote command, failed.
+        advice: what to check then.
     """
 
     name: str
     command: tuple[str, ...]
     lost_status: int | None = None
     lost_words: tuple[str, ...] = ()
+    advice: str = "check the device"
 
     def run(self, script: str, send: bytes = b"", seconds: float = FACTS_SECONDS) -> subprocess.CompletedProcess:
         """Runs a script of a POSIX shell on the device; its output as text.
@@ -90,9 +92,8 @@ class Transport:
             ) from None
         out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
         if done.returncode == self.lost_status or (done.returncode and any(w in err for w in self.lost_words)):
-            raise InputError(
-                f"{self.name}: {_last_line(err) or 'the connection was lost'}; check the device and the cable"
-            )
+            said = _last_line(err).removeprefix("error: ") or "the connection was lost"
+            raise InputError(f"{self.name}: {said}; {self.advice}")
         return subprocess.CompletedProcess(words, done.returncode, out, err)
 
 
@@ -103,14 +104,22 @@ def ssh_board(target: str) -> Board:
     """
     host, _, port = target.rpartition(":") if re.search(r":\d+$", target) else (target, "", "")
     options = ["BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3", "LogLevel=ERROR"]
-    command = [*shlex.split(os.environ.get("T2M_SSH", "ssh")), "-T", *(f"-o{option}" for option in options)]
-    return Board(Transport(f"ssh:{target}", (*command, *(["-p", port] if port else []), "--", host), 255))
+    try:
+        ssh = shlex.split(os.environ.get("T2M_SSH") or "ssh")
+    except ValueError as error:
+        raise InputError(f"$T2M_SSH is no command ({error}); write ssh and its options") from None
+    command = [*ssh, "-T", *(f"-o{option}" for option in options)]
+    at = ["-p", port] if port else []
+    words = (*command, *at, "--", host)
+    advice = f"check the device, and that {' '.join([ssh[0], *at, host])} logs in without a question"
+    return Board(Transport(f"ssh:{target}", words, 255, advice=advice))
 
 
 def adb_board(serial: str) -> Board:
     """adb:SERIAL, as `adb devices` lists it."""
     words = ("error: device", "error: no devices", "adb: device", "failed to connect", "error: closed", "unauthorized")
-    return Board(Transport(f"adb:{serial}", ("adb", "-s", serial, "shell", "-T"), None, words))
+    advice = "check the cable, and that `adb devices` lists it"
+    return Board(Transport(f"adb:{serial}", ("adb", "-s", serial, "shell", "-T"), None, words, advice))
 
 
 class Board:
@@ -158,7 +167,7 @@ class Board:
         done = self._transport.run(FACTS.format(files=_paths(FIXED, CHANGING)))
         lines = done.stdout.split("\n", 3)
         if done.returncode or len(lines) < 4:
-            said = _last_line(done.stderr) or "it said nothing; is it still connected?"
+            said = _last_line(f"{done.stderr}\n{done.stdout}") or "it said nothing; is it still connected?"
             raise InputError(f"{self.name}: its shell failed ({said})")
         found = _shown(lines[3])
         return machine_from(found, lines[2].strip(), lines[1].strip(), lines[0].strip()), state_from(found)
@@ -206,7 +215,7 @@ class Board:
         try:
             return json.loads(done.stdout)
         except ValueError:
-            raise InputError(f"{self.name} was lost while it measured; check the device and the cable") from None
+            raise InputError(f"{self.name} was lost while it measured; {self._transport.advice}") from None
 
     def _send(self, files: dict[str, bytes], run: str, seconds: float) -> subprocess.CompletedProcess:
         show = SHOWN.format(files=_paths(CHANGING))

@@ -42,6 +42,8 @@ class BrowserDevice:
         """Finds Chromium and the engines, and refuses what a page cannot do."""
         named = os.environ.get("T2M_BROWSER")
         self._browser = next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
+        if named and not self._browser:
+            raise InputError(f"$T2M_BROWSER is {named}, which is no program; name a Chromium")
         if not self._browser:
             raise InputError("--device browser needs Chromium: apt-get install chromium, or name one with $T2M_BROWSER")
         for request in requests:

@@ -9,6 +9,7 @@ from t2m_bench.machine import Machine, State, machine, state
 from t2m_bench.meters import open_meter
 from t2m_bench.request import Measured, Request
 from t2m_bench.subject import load
+from t2m_runtime.errors import InputError
 
 
 class LocalDevice:
@@ -18,8 +19,12 @@ class LocalDevice:
 
     def check(self, requests: list[Request]) -> None:
         """Loads every model with its engine once, so that a broken one is found before the first is measured."""
+        threads = max(r.threads for r in requests)
         for engine, model in sorted({(r.engine or "", m) for r in requests for m in r.models}):
-            load(Path(model), engine or None, 1).close()
+            subject = load(Path(model), engine or None, 1)
+            subject.close()
+            if not engine and subject.engine.startswith("core ") and threads > 1:
+                raise InputError(f"the only engine here is the C core, which runs on one thread; leave out {threads}")
         for name in {r.meter for r in requests if r.meter}:
             open_meter(name)
 

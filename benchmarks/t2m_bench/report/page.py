@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
 import json
+from collections import Counter
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from t2m_bench.report.plots import Row
 from t2m_bench.report.sections import COLOURS, Result, kind_of, measured, section
+from t2m_bench.table import as_csv
 
 STYLE = Path(__file__).with_name("style.css")
 
@@ -23,7 +23,7 @@ def page(results: Sequence[Result]) -> str:
     Args:
         results: at least one, as Result.as_dict gives them; those of different units are kept apart.
     """
-    names = _names(results)
+    names, details = _names(results), _details(results)
     devices = list(dict.fromkeys(_device(r) for r in results))
     days = sorted({r["when"][:10] for r in results})
     models, kinds = list(dict.fromkeys(names)), list(dict.fromkeys(map(kind_of, results)))
@@ -35,10 +35,10 @@ def page(results: Sequence[Result]) -> str:
         chosen = [i for i, r in enumerate(results) if r["unit"] == unit]
         body += measured(
             [results[i] for i in chosen],
-            [_row(results[i], names[i], kinds.index(kind_of(results[i]))) for i in chosen],
+            [Row(names[i], details[i], kinds.index(kind_of(results[i])) % COLOURS) for i in chosen],
             unit,
         )
-    body += [_trust(results, names), _machines(results), _downloads(results)]
+    body += [_trust(results, names, details), _machines(results), _downloads(results)]
     return PAGE.format(title=escape(title), style=STYLE.read_text("utf-8"), body="".join(body))
 
 
@@ -56,10 +56,18 @@ def _names(results: Sequence[Result]) -> list[str]:
     return [f"{Path(r['model']).parent.name}/{r['name']}" if len(hashes[r["name"]]) > 1 else r["name"] for r in results]
 
 
-def _row(result: Result, name: str, index: int) -> Row:
-    threads = f"{result['threads']} thread{'s' if result['threads'] > 1 else ''}"
-    device = "" if result["device"] == "local" else f" · {result['device']}"
-    return Row(name, f"{result['engine']} · {threads}{device}", index % COLOURS)
+def _details(results: Sequence[Result]) -> list[str]:
+    """Engine, threads and device; where a file has the same twice, also when that was."""
+    out = []
+    for r in results:
+        threads = f"{r['threads']} thread{'s' if r['threads'] > 1 else ''}"
+        out.append(f"{r['engine']} · {threads}" + ("" if r["device"] == "local" else f" · {r['device']}"))
+    alike = Counter((r["sha256"], detail) for r, detail in zip(results, out, strict=True))
+    start = 11 if len({r["when"][:10] for r in results}) == 1 else 0
+    return [
+        f"{detail} · {_moment(r['when'])[start:]}" if alike[r["sha256"], detail] > 1 else detail
+        for r, detail in zip(results, out, strict=True)
+    ]
 
 
 def _device(result: Result) -> str:
@@ -83,16 +91,16 @@ def _header(title: str, devices: list[str], days: list[str], results: Sequence[R
     )
 
 
-def _trust(results: Sequence[Result], names: list[str]) -> str:
+def _trust(results: Sequence[Result], names: list[str], details: list[str]) -> str:
     """Doubts and checks; what has the same of both stands together."""
     groups: dict[str, list[Row]] = {}
-    for r, name in zip(results, names, strict=True):
+    for r, name, detail in zip(results, names, details, strict=True):
         doubts = "".join(f'<li class="doubt">{escape(text)}</li>' for text in r["suspect"])
         checks = "".join(
             f'<li class="{"kept" if kept else "open"}">{escape(rule)}</li>' for rule, kept in r["checks"].items()
         )
         if doubts or checks:
-            groups.setdefault(f"<ul>{doubts}{checks}</ul>", []).append(_row(r, name, 0))
+            groups.setdefault(f"<ul>{doubts}{checks}</ul>", []).append(Row(name, detail, 0))
     if not groups:
         return ""
     lines = [
@@ -147,17 +155,11 @@ def _change(before: Any, after: Any, form: str) -> str | None:
 
 def _downloads(results: Sequence[Result]) -> str:
     raw = json.dumps({"schema_version": results[0]["schema_version"], "results": list(results)}).encode()
-    table = io.StringIO()
-    writer = csv.writer(table)
-    keys = ("name", "engine", "threads", "device", "unit", "load", "first", "size_bytes", "when", "sha256")
-    runs = ("p50", "p90", "p95", "p99", "mean", "deviation", "minimum", "count")
-    writer.writerow([*keys, *runs])
-    writer.writerows([*(r[k] for k in keys), *(r["runs"][k] for k in runs)] for r in results)
     links = "".join(
         f'<a class="button" download="{name}" href="data:{kind};base64,{base64.b64encode(data).decode()}">{name}</a>'
         for name, kind, data in (
             ("bench.json", "application/json", raw),
-            ("bench.csv", "text/csv", table.getvalue().encode()),
+            ("bench.csv", "text/csv", as_csv(results).encode()),
         )
     )
     return section(

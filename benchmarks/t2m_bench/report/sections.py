@@ -76,6 +76,8 @@ def _cards(results: Sequence[Result], rows: list[Row], unit: str) -> str:
             facts.append(("accuracy", f"{result['accuracy']['accuracy']:.1%}"))
         if result["swap"]:
             facts.append(("head swap", number(result["swap"]["p50"], unit, True)))
+        if _only_arena(result):
+            facts.append(("arena", _size(result["memory"]["arena"])))
         facts.append(("file", _size(result["size_bytes"])))
         items = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
         words = "million instructions" if unit == "instructions" else f"{unit} an inference"
@@ -201,6 +203,10 @@ def _memory(results: Sequence[Result], rows: list[Row]) -> str:
     own = {r["sha256"]: (Row(row.name, "", row.colour), r["size_bytes"] / 1e6) for r, row in zip(results, rows)}
     files = plots.bars([row for row, _ in own.values()], [size for _, size in own.values()], "MB")
     content = f"<h3>File, MB</h3>{files}"
+    alone = [(r["memory"]["arena"] / 1e3, row) for r, row in zip(results, rows, strict=True) if _only_arena(r)]
+    if alone:
+        arenas = plots.bars([row for _, row in alone], [size for size, _ in alone], "kB")
+        content = f"<h3>Memory of the model (its arena), kB</h3>{arenas}{content}"
     if chosen:
         notes = []
         for r, _ in chosen:
@@ -209,7 +215,14 @@ def _memory(results: Sequence[Result], rows: list[Row]) -> str:
             notes.append(arena or (f"{memory['before']:.0f} before load" if "before" in memory else ""))
         peaks = plots.bars([row for _, row in chosen], [r["memory"]["peak"] for r, _ in chosen], "MB", notes)
         content = f"<h3>Peak of the process, MB</h3>{peaks}{content}"
-    return section("Memory and size", "Resident memory of the whole process, its language included.", content)
+    words = "Resident memory of the whole process, its language included." if chosen else ""
+    return section("Memory and size", words, content)
+
+
+def _only_arena(result: Result) -> bool:
+    """Whether there is no process, as where instructions are counted, but the core says what it takes."""
+    memory = result["memory"] or {}
+    return "arena" in memory and "peak" not in memory
 
 
 def _energy(results: Sequence[Result], rows: list[Row]) -> str:

@@ -15,6 +15,7 @@ from t2m_runtime.head import Head, QuantizedHead
 from t2m_runtime.head_file import is_head_file, read_head_file, read_head_manifest, write_head_file
 from t2m_runtime.manifest import MAX_MANIFEST_BYTES, Manifest
 from t2m_runtime.onnx_metadata import is_onnx, read_metadata
+from t2m_runtime.tflite_file import is_whole
 
 TFLITE_MEMBER = "t2m_manifest.json"
 ONNX_KEY = "t2m_manifest"
@@ -79,7 +80,8 @@ def manifest_of(data: bytes, name: str) -> Manifest:
     else:
         raise InputError(f"{name} is not a .tflite, .onnx or .t2mh file; give an artifact that t2m-edge compile wrote")
     if text is None:
-        raise _not_ours(name)
+        cut = kind == "tflite" and (TFLITE_MEMBER.encode() in data or not is_whole(data))
+        raise cut_short(name) if cut else _not_ours(name)
     return Manifest.from_json(text)
 
 
@@ -130,6 +132,11 @@ def name_of(source: Source) -> str:
 
 def _too_large(name: str) -> InputError:
     return InputError(f"{name} has more than {MAX_ARTIFACT_BYTES} bytes; t2m-edge makes no models that large")
+
+
+def cut_short(name: str) -> InputError:
+    """What to tell of a file that ends before its model does."""
+    return InputError(f"{name} is damaged or cut short: parts of the model lie behind its end; copy or make it again")
 
 
 def _not_ours(name: str) -> InputError:

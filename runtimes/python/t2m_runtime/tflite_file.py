@@ -107,6 +107,19 @@ def read_tables(model: bytes) -> Tables:
         )
 
 
+def is_whole(model: bytes) -> bool:
+    """Whether the tensors and constants of a .tflite, of any number of subgraphs, lie inside the file: a part of a
+    download or a copy does not."""
+    try:
+        root = u32(model, 0)
+        for subgraph in tables_of(model, root, 2):
+            tables_of(model, subgraph, 0)
+        constants = [vector(model, buffer, 0) for buffer in tables_of(model, root, 4)]
+    except (InputError, struct.error, IndexError, ValueError, OverflowError):
+        return False
+    return bool(constants) and all(start + size <= len(model) for start, size in constants)
+
+
 def check_model(model: bytes) -> Tables:
     """The tables of a model whose tensors, operators and constants all refer to what is inside the file.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from t2m_edge.cli.bench_output import Steps, print_results, shown
+from t2m_edge.cli.bench_output import Steps, doubts, kept_as, print_results, shown
 from t2m_edge.cli.options import Debug, Json, Overwrite, new_app
 from t2m_edge.cli.output import print_json, say, say_table, warn
 
@@ -44,7 +45,9 @@ def run(
     engine: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="Engines; by default the one that is installed.")
     ] = None,
-    threads: Annotated[str, typer.Option(metavar="N,...", help="Thread counts.")] = "1",
+    threads: Annotated[
+        str | None, typer.Option(metavar="N,...", help="Thread counts; the C core takes 1 alone. [default: 1]")
+    ] = None,
     seconds: Annotated[
         float | None, typer.Option(metavar="S", help="Steady state of each run. [default: 10, or the suite's]")
     ] = None,
@@ -73,13 +76,13 @@ def run(
     data: Annotated[Path | None, typer.Option(metavar="FOLDER", help="What data/ means in a suite.")] = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an .html report.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values: all figures, unrounded.")] = False,
     overwrite: Overwrite = False,
     database: Database = None,
     json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Measures load, first inference, steady state, frames, memory; keeps the results in a local database.
+    """Measures models and keeps the results. Load, first inference, steady state, frames, memory, each for itself.
 
     \b
     t2m-edge bench run model.tflite
@@ -90,34 +93,46 @@ def run(
 
     Without --engine a board runs the C core, which is sent there and removed again.
     """
+    from t2m_bench import store
     from t2m_bench.devices import open_device
-    from t2m_bench.run import Plan, run_plan
-    from t2m_bench.store import add, default_path
+    from t2m_bench.report import page
+    from t2m_bench.run import Plan, left_out, run_plan
     from t2m_bench.suite_run import Options, run_suite
     from t2m_bench.suites import names, read_suite
+    from t2m_bench.table import as_csv
     from t2m_runtime.errors import InputError
 
     share = _share(fail_if_slower)
     if share is not None and baseline is None:
         raise InputError("--fail-if-slower compares with --baseline MODEL; name one")
+    if inside and not photos:
+        raise InputError("--inside names a folder in --photos; give that too")
+    if data and not suite:
+        raise InputError("--data is for --suite; photos are given with --photos")
     if sum((markdown, csv, json)) > 1:
         raise InputError("give one of --json, --csv and --markdown")
     if bool(models) == bool(suite):
         both = ", not both" if models else ""
         raise InputError(f"give models, or --suite {'|'.join(names())}|FILE.yaml{both}")
-    _check_report(report, overwrite)
+    if report:
+        _check_output(report, ".html", overwrite)
+    kept = database or store.default_path()
+    store.check(kept)
     where, steps = open_device(device), Steps()
     if suite:
-        given = {"--engine": engine, "--baseline": baseline, "--head": head, "--photos": photos, "--meter": meter}
+        given = {
+            "--engine": engine, "--threads": threads, "--baseline": baseline, "--head": head, "--photos": photos,
+            "--profile": profile, "--meter": meter,
+        }  # fmt: skip
         if named := [option for option, value in given.items() if value]:
             raise InputError(f"{', '.join(named)} cannot be given with --suite: write it into a suite of your own")
         options = Options(seconds, cooldown, data, _open_photos)
-        found = run_suite(read_suite(suite), where, options, steps.show)
+        plan, found = None, run_suite(read_suite(suite), where, options, steps.show)
     else:
         plan = Plan(
             models=tuple(models or ()),
             engines=tuple(engine.split(",")) if engine else (None,),
-            threads=_counts(threads),
+            threads=_counts(threads or "1"),
             seconds=10.0 if seconds is None else seconds,
             cooldown=cooldown,
             baseline=baseline,
@@ -129,32 +144,42 @@ def run(
         )
         found = run_plan(plan, where, steps.show)
     results: list[dict[str, Any]] = []
+    numbers: list[int] = []
+    quiet = json or csv or markdown
     try:
         for result in found:
             results.append(result.as_dict())
-            add(database or default_path(), results[-1:])
+            numbers += store.add(kept, results[-1:])
     finally:
         steps.close()
         slower = [r for r in results if share is not None and r["baseline"]["low"] > 1 + share]
         if results:  # also those from before a device was lost
             if json:
                 print_json("bench", {"results": results, "slower": [r["model"] for r in slower]})
+            elif csv:
+                for line in as_csv(results).splitlines():
+                    say(line)
             else:
-                print_results(results, markdown, csv)
-            for r in results:
-                warn(f"{r['name']}: {text}" for text in r["suspect"])
+                print_results(results, markdown)
+            warn([*(left_out(plan) if plan else []), *doubts(results)])
+            if not quiet and numbers:
+                say(kept_as(numbers, report is None))
             if report:
-                _write_report(report, results, overwrite, quiet=json or csv or markdown)
+                _write(report, page(results))
+                if not quiet:
+                    say(f"{report}: the report")
     for r in slower:
         base = r["baseline"]
         warn([f"{r['model']} takes {base['ratio']:.3f} times as long as {base['model']} (at least {base['low']:.3f})"])
+    if share is not None and baseline and not slower and not quiet:
+        say(f"No model is surely slower than {baseline.name} by {fail_if_slower}.")
     return 1 if slower else 0
 
 
 @app.command()
 def history(
     model: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Part of a file name, or of a hash.")] = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="The newest N.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="The newest N.")] = 20,
     database: Database = None,
     json: Json = False,
     debug: Debug = False,
@@ -172,6 +197,9 @@ def history(
     if json:
         print_json("bench history", {"results": rows})
         return
+    if not rows:
+        say(_none(database or default_path(), model))
+        return
     cells = [
         [
             *(str(r[k]) for k in ("id", "time", "model", "engine", "threads")),
@@ -181,7 +209,7 @@ def history(
         ]
         for r in rows
     ]
-    say_table(["id", "time", "model", "engine", "threads", "p50 ms", "p90 ms", "device", ""], cells, right=(0, 4, 5, 6))
+    say_table(["id", "time", "model", "engine", "threads", "p50", "p90", "device", ""], cells, right=(0, 4, 5, 6))
 
 
 @app.command()
@@ -192,7 +220,7 @@ def compare(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Puts two kept results beside each other; unlike runs (machine, engine, threads) are refused.
+    """Puts two kept results beside each other. Unlike runs (machine, engine, threads) are refused.
 
     \b
     t2m-edge bench compare 3 7
@@ -218,11 +246,12 @@ def compare(
 def export(
     output: Annotated[Path, typer.Argument(metavar="FILE", help="A new .json file.")],
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Part of a file name, or of a hash.")] = None,
+    overwrite: Overwrite = False,
     database: Database = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Writes kept results, raw times included, to a file.
+    """Writes kept results to a .json file. All that was measured is in it.
 
     \b
     t2m-edge bench export results.json
@@ -234,13 +263,12 @@ def export(
     from t2m_bench.store import history as rows_of
     from t2m_runtime.errors import InputError
 
-    if output.suffix.lower() != ".json":
-        raise InputError(f"the results {output} should end in .json; for a table, bench --csv or --markdown")
+    _check_output(output, ".json", overwrite)
     path = database or default_path()
     results = [get(path, r["id"]) for r in rows_of(path, model, 1_000_000)]
-    if output.exists():
-        raise InputError(f"{output} exists; give another name")
-    output.write_text(dumps({"schema_version": SCHEMA, "results": results}, indent=1) + "\n", "utf-8")
+    if not results:
+        raise InputError(_none(path, model))
+    _write(output, dumps({"schema_version": SCHEMA, "results": results}, indent=1) + "\n")
     if json:
         print_json("bench export", {"output": str(output), "results": len(results)})
     else:
@@ -251,53 +279,56 @@ def export(
 def report(
     output: Annotated[Path, typer.Argument(metavar="FILE", help="A new .html file.")],
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Part of a file name, or of a hash.")] = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="The newest N.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="The newest N.")] = 20,
     overwrite: Overwrite = False,
     database: Database = None,
     debug: Debug = False,
 ) -> None:
-    """Writes kept results as one .html page: plots, tables, device facts and the raw data, without network.
+    """Writes kept results as one .html page. It has plots, tables, device facts and the raw data, and needs no network.
 
     \b
     t2m-edge bench report costs.html
     t2m-edge bench report costs.html --model grocery --limit 4
     """
+    from t2m_bench.report import page
     from t2m_bench.store import default_path, get
     from t2m_bench.store import history as rows_of
     from t2m_runtime.errors import InputError
 
-    _check_report(output, overwrite)
+    _check_output(output, ".html", overwrite)
     path = database or default_path()
     results = [get(path, r["id"]) for r in rows_of(path, model, limit)]
     if not results:
-        raise InputError(f"{path} has no such results; t2m-edge bench MODEL makes some")
-    _write_report(output, results, overwrite, quiet=False)
+        raise InputError(_none(path, model))
+    _write(output, page(results))
+    say(f"{output}: the report")
 
 
-def _check_report(path: Path | None, overwrite: bool) -> None:
+def _none(path: Path, model: str | None) -> str:
+    return f"{path} has no results{f' of {model}' if model else ''}; t2m-edge bench MODEL makes some"
+
+
+def _check_output(path: Path, ending: str, overwrite: bool) -> None:
     from t2m_runtime.errors import InputError
 
-    if path is not None and path.suffix.casefold() not in (".html", ".htm"):
-        raise InputError(f"the report {path} should end in .html")
-    if path is not None and path.exists() and not overwrite:
+    if path.suffix.casefold() != ending:
+        raise InputError(f"{path} should end in {ending}")
+    if path.exists() and not overwrite:
         raise InputError(f"{path} exists; give another name, or --overwrite")
-    if path is not None and not path.absolute().parent.is_dir():
-        raise InputError(f"{path.parent}: there is no such folder for the report")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: there is no such folder")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise InputError(f"{path}: the folder cannot be written to")
 
 
-def _write_report(path: Path, results: list[dict[str, Any]], overwrite: bool, quiet: bool) -> None:
-    import os
+def _write(path: Path, text: str) -> None:
+    from t2m_edge.compiler.saving import save
+    from t2m_runtime.errors import InputError
 
-    from t2m_bench.report import page
-
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        aside.write_text(page(results), "utf-8")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-    if not quiet:
-        say(f"{path}: the report")
+        save(path, text.encode(), overwrite=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror})") from None
 
 
 def _open_photos(folder: Path, inside: str | None) -> Any:
@@ -335,6 +366,6 @@ def _share(text: str | None) -> float | None:
         share = float(text.rstrip("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         share = -1.0
-    if not 0 <= share <= 10:
+    if not 0 <= share <= 10 or (share >= 1 and not text.endswith("%")):
         raise InputError(f"--fail-if-slower is {text!r}; give a share such as 5% or 0.05")
     return share

@@ -47,7 +47,7 @@ class LiteRTEngine:
         if not trusted:
             check_model(model)
         try:
-            with _without_announcement() if name != "litert-reference" else contextlib.nullcontext():
+            with without_announcement() if name != "litert-reference" else contextlib.nullcontext():
                 interpreter = package.Interpreter(model_content=model, num_threads=num_threads, **options)
                 # Everything that can be checked is checked before memory is claimed.
                 if not trusted:
@@ -124,7 +124,7 @@ def _check_claims(tensors: list[dict[str, Any]]) -> None:
 
 
 @contextlib.contextmanager
-def _without_announcement() -> Iterator[None]:
+def without_announcement() -> Iterator[None]:
     """Keeps the library's line "INFO: Created TensorFlow Lite XNNPACK delegate for CPU." off standard error.
 
     The library has no switch for it and writes it from C, once in a process: so loads have file descriptor 2 pointed
