@@ -17,7 +17,7 @@ from t2m_edge.evaluation.frozen_features import transformed
 from t2m_edge.evaluation.generalised import generalised
 from t2m_edge.evaluation.methods import METHODS
 from t2m_edge.evaluation.methods.dem import METHOD as DEM
-from t2m_edge.evaluation.methods.kernel_prototypes import DRAWN, anchors
+from t2m_edge.evaluation.methods.kernel_prototypes import OWN, anchors
 from t2m_edge.evaluation.methods.method import CONDITIONS, Seen
 from t2m_edge.evaluation.methods.ours import METHOD as OURS
 from t2m_edge.evaluation.methods.ridge_image_to_text import METHOD as IMAGE_TO_TEXT
@@ -186,7 +186,7 @@ def test_calibration_finds_unseen_classes_among_seen_ones(problem: Problem) -> N
 def test_a_class_gives_the_kernel_its_name_its_mean_and_means_of_fewer_sentences_than_it_has(problem: Problem) -> None:
     seen = replace(problem.seen, sentences=(problem.seen.sentences[0][:1], *problem.seen.sentences[1:]))
     texts, owner = anchors(seen)
-    fewer = [n for n in DRAWN if n < 4]
+    fewer = [n for n in OWN if n < 4]
     assert np.bincount(owner).tolist() == [2] + [2 + len(fewer)] * 39
     np.testing.assert_array_equal(texts[:40], seen.text_of("name"))
     np.testing.assert_allclose(np.linalg.norm(texts, axis=1), 1, rtol=1e-5)
