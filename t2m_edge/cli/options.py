@@ -16,7 +16,7 @@ EditOutput = Annotated[
 ]
 Engine = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="litert, tflite_runtime or onnxruntime; by default the one that is installed."),
+    typer.Option(metavar="NAME", help="litert, tflite_runtime, onnxruntime or core; by default what is installed."),
 ]
 Threads = Annotated[int, typer.Option(metavar="N", help="Threads of the engine.")]
 PackName = Annotated[str, typer.Option(metavar="PACK", help="default, or the path of a pack.")]
