@@ -82,6 +82,16 @@ def test_a_model_cut_anywhere_is_refused(model_bytes):
             read_manifest(model_bytes[:size])
 
 
+def test_a_tflite_that_is_cut_off_is_told_so(models):
+    model = models.attach(models.colour_tflite(), models.manifest())
+    archive = model.index(b"PK\x03\x04")
+    for size in range(8, len(model)):
+        # Near the archive's beginning it may be a whole model that carries nothing.
+        if not archive - 16 <= size < archive + 4:
+            with pytest.raises(InputError, match="cut off: its end is missing"):
+                read_manifest(model[:size])
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused(data):
     with pytest.raises(InputError):

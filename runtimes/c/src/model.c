@@ -20,7 +20,7 @@ T2M_ONCE const char *t2m_status_text(t2m_status status) {
     case T2M_ERROR_UNSUPPORTED:
       return "the model has operators, shapes or types that t2m-edge does not write; compile it with t2m-edge";
     case T2M_ERROR_NO_MANIFEST:
-      return "the file carries no t2m-edge manifest; give one that t2m-edge made";
+      return "the file carries no t2m-edge manifest: not made by t2m-edge, or its end is cut off";
     case T2M_ERROR_BROKEN_MANIFEST:
       return "the manifest is damaged or does not fit the model; compile it again";
     case T2M_ERROR_NEWER:

@@ -9,12 +9,13 @@ import os
 import stat
 from typing import Union
 
-from t2m_runtime.associated_files import read_associated_file
+from t2m_runtime.associated_files import has_unfinished_archive, read_associated_file
 from t2m_runtime.errors import InputError
 from t2m_runtime.head import Head, QuantizedHead
 from t2m_runtime.head_file import is_head_file, read_head_file, read_head_manifest, write_head_file
 from t2m_runtime.manifest import MAX_MANIFEST_BYTES, Manifest
 from t2m_runtime.onnx_metadata import is_onnx, read_metadata
+from t2m_runtime.tflite_file import is_cut_off
 
 TFLITE_MEMBER = "t2m_manifest.json"
 ONNX_KEY = "t2m_manifest"
@@ -79,6 +80,8 @@ def manifest_of(data: bytes, name: str) -> Manifest:
     else:
         raise InputError(f"{name} is not a .tflite, .onnx or .t2mh file; give an artifact that t2m-edge compile wrote")
     if text is None:
+        if kind == "tflite" and (is_cut_off(data) or has_unfinished_archive(data)):
+            raise InputError(f"{name} is damaged or cut off: its end is missing; copy it again, or compile it")
         raise _not_ours(name)
     return Manifest.from_json(text)
 

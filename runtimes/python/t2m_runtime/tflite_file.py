@@ -137,6 +137,22 @@ def check_model(model: bytes) -> Tables:
     return tables
 
 
+def is_cut_off(model: bytes) -> bool:
+    """Whether something that a model refers to lies beyond its end."""
+    try:
+        root = u32(model, 0)
+        tables_of(model, root, 1)
+        for subgraph in tables_of(model, root, 2):
+            for position in tables_of(model, subgraph, 0):
+                read_tensor(model, position)
+            for position in tables_of(model, subgraph, 3):
+                read_operator(model, position)
+        constants = [vector(model, position, 0) for position in tables_of(model, root, 4)]
+        return any(start + 4 + size > len(model) for start, size in constants if size)
+    except (InputError, struct.error, IndexError, ValueError, OverflowError):
+        return True
+
+
 def read_tensor(model: bytes, position: int) -> Tensor:
     """Facts of the Tensor table at a position that read_tables gave."""
     with _damage():
