@@ -86,9 +86,11 @@ def load_engine(
     reasons = []
     for name in names:
         if name == _CORE:
-            from t2m_runtime.core import CoreEngine, core_path
+            from t2m_runtime.core import core_path
 
             if engine == _CORE or core_path() is not None:
+                from t2m_runtime.engines.core import CoreEngine
+
                 return CoreEngine(model, quantization)
             continue
         module, distribution, _, _ = _ENGINES[name]
