@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,6 +135,16 @@ def test_other_processors_give_the_same_scores(tools, files, best, tmp_path, mac
         lines = run(emulator, "-cpu", processor, program, files / "model.tflite", files / "picture.rgb", 96, 96)
         expected = [f"{score:.4f}  {name}" for name, score in best]
         assert [line.strip() for line in lines.splitlines()[1:]] == expected, processor
+
+
+@pytest.mark.slow
+def test_the_kernels_of_aarch64_prepare_frames_as_the_reference_does(tools, files, tmp_path):
+    compiler, emulator, processors = LINUX["aarch64"]
+    need(compiler, emulator)
+    source = str(Path(__file__).parent / "same_frames.c")
+    program = tools.build(tmp_path / "same_frames", "-std=gnu11", "-static", source, command=[compiler])
+    for processor in processors:
+        run(emulator, "-cpu", processor, program, files / "model.tflite", 200)
 
 
 @pytest.mark.slow
