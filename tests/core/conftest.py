@@ -198,7 +198,9 @@ def package_library(package: str, pattern: str) -> str:
 
 @pytest.fixture(scope="session")
 def engines_program(tmp_path_factory) -> Path:
-    """examples/engines.c, compiled."""
+    """examples/engines.c: the one that T2M_ENGINES_PROGRAM names (a build with sanitizers, say), or compiled here."""
+    if "T2M_ENGINES_PROGRAM" in os.environ:
+        return Path(os.environ["T2M_ENGINES_PROGRAM"])
     engines = CORE / "engines"
     return build(
         tmp_path_factory.mktemp("engines") / "engines",

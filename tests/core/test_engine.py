@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from t2m_runtime import Classifier
-from t2m_runtime.core import CoreEngine
 from t2m_runtime.engines import available_engines
+from t2m_runtime.engines.core import CoreEngine
 
 
 @pytest.fixture

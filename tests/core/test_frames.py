@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from t2m_runtime import prepare
+from t2m_runtime.arena import Room
 from t2m_runtime.core import CoreModel
 from t2m_runtime.errors import InputError
 from t2m_runtime.frames import FORMATS, YUVS, Frame, frame_to_rgb
@@ -35,16 +36,21 @@ def frames(draw) -> Frame:
 
 @pytest.fixture(scope="module", params=[(96, 96, "center"), (11, 17, "stretch")], ids=["square", "stretch"])
 def sized(request, library, compiled, tools):
+    """One model for each of the kernels here, and the crop of its manifest."""
     height, width, crop = request.param
-    if (height, width) == (96, 96):
-        return CoreModel(compiled["int8"], library=library), crop
-    return stretched(tools, library, height, width), crop
+    model = compiled["int8"] if crop == "center" else stretched(height, width)
+    return [CoreModel(model, kernels=name, library=library) for name in tools.kernel_names(library)], crop
 
 
-def stretched(tools, library, height: int, width: int) -> CoreModel:
+@pytest.fixture(scope="module")
+def unscaled(library, tools):
+    """A model as large as its frames for each of the kernels here."""
+    model, room = stretched(512, 512), Room(frame_side=512)
+    return [CoreModel(model, room, kernels=name, library=library) for name in tools.kernel_names(library)]
+
+
+def stretched(height: int, width: int) -> bytes:
     """A small model of another size whose manifest says "stretch"."""
-    import dataclasses
-
     from t2m_exporters.graph import Graph, Mean
     from t2m_exporters.tflite import append_head_tflite, write_backbone_tflite
     from t2m_runtime.head import Head, Layer
@@ -65,30 +71,53 @@ def stretched(tools, library, height: int, width: int) -> CoreModel:
         backbone_sha256="0" * 64,
         tool_version="0.1.0",
     )
-    model = append_head_tflite(write_backbone_tflite(graph), head, dataclasses.replace(manifest))
-    return CoreModel(model, library=library)
+    return append_head_tflite(write_backbone_tflite(graph), head, manifest)
 
 
 @given(frame=frames())
 @settings(max_examples=150, deadline=None)
 def test_c_prepares_any_frame_as_python_does(sized, frame):
-    core, crop = sized
-    expected = prepare(frame_to_rgb(frame), core.height, core.width, crop)
-    np.testing.assert_array_equal(core.prepare(frame), expected)
+    cores, crop = sized
+    expected = prepare(frame_to_rgb(frame), cores[0].height, cores[0].width, crop)
+    for core in cores:
+        np.testing.assert_array_equal(core.prepare(frame), expected, err_msg=core.kernels)
 
 
-@pytest.mark.parametrize("shape", [(480, 640), (1080, 1920), (31, 900)])
-@pytest.mark.parametrize("kind", ["nv21", "rgb"])
-def test_c_prepares_camera_sizes_as_python_does(sized, shape, kind):
-    height, width = shape
+def camera_frame(kind: str, height: int, width: int, rotation: int) -> Frame:
     rng = np.random.default_rng(1)
-    planes = [rng.integers(0, 256, (height, width, 3), np.uint8)]
+    if kind == "rgb":
+        return Frame(kind, width, height, (rng.integers(0, 256, (height, width, 3), np.uint8),), rotation=rotation)
+    luma = rng.integers(0, 256, (height, width), np.uint8)
+    chroma = rng.integers(0, 256, ((height + 1) // 2, (width + 1) // 2, 2), np.uint8)
     if kind == "nv21":
-        planes = [planes[0][..., 0].copy(), rng.integers(0, 256, ((height + 1) // 2, (width + 1) // 2, 2), np.uint8)]
-    frame = Frame(kind, width, height, tuple(planes), rotation=90)
-    core, crop = sized
-    expected = prepare(frame_to_rgb(frame), core.height, core.width, crop)
-    np.testing.assert_array_equal(core.prepare(frame), expected)
+        return Frame(kind, width, height, (luma, chroma), rotation=rotation)
+    u, v = (np.ascontiguousarray(chroma[..., index]) for index in (0, 1))
+    return Frame(kind, width, height, (luma, u, v), rotation=rotation)
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize("shape", [(480, 640), (1080, 1920), (31, 900), (901, 33)])
+@pytest.mark.parametrize("kind", ["nv21", "i420", "rgb"])
+def test_c_prepares_camera_sizes_as_python_does(sized, shape, kind, rotation):
+    cores, crop = sized
+    frame = camera_frame(kind, *shape, rotation)
+    expected = prepare(frame_to_rgb(frame), cores[0].height, cores[0].width, crop)
+    for core in cores:
+        np.testing.assert_array_equal(core.prepare(frame), expected, err_msg=core.kernels)
+
+
+@pytest.mark.parametrize("yuv", YUVS)
+@pytest.mark.parametrize("kind", ["nv12", "nv21", "i420"])
+def test_c_gives_every_colour_as_python_does(unscaled, kind, yuv):
+    """256 x 256 chroma samples hold every U with every V, and nothing is resized."""
+    u, v = (channel.astype(np.uint8) for channel in np.mgrid[0:256, 0:256])
+    chroma = {"nv12": (np.stack([u, v], -1),), "nv21": (np.stack([v, u], -1),), "i420": (u.copy(), v.copy())}[kind]
+    for levels in (np.arange(4) * 85, np.array([1, 15, 16, 17]), np.array([127, 128, 234, 236])):
+        luma = np.tile(levels.reshape(2, 2), (256, 256)).astype(np.uint8)
+        frame = Frame(kind, 512, 512, (luma, *chroma), yuv=yuv)
+        expected = frame_to_rgb(frame)
+        for core in unscaled:
+            np.testing.assert_array_equal(core.prepare(frame), expected, err_msg=core.kernels)
 
 
 def test_full_range_yuv_is_pillows_for_all_colours():

@@ -82,11 +82,14 @@ def test_a_model_cut_anywhere_is_refused(model_bytes):
             read_manifest(model_bytes[:size])
 
 
-def test_a_model_cut_in_its_manifest_is_told_as_cut(models):
-    data = models.attach(models.colour_tflite(), models.manifest())
-    for missing in (10, 100):
-        with pytest.raises(InputError, match="damaged or cut short"):
-            read_manifest(data[:-missing])
+def test_a_tflite_that_is_cut_off_is_told_so(models):
+    model = models.attach(models.colour_tflite(), models.manifest())
+    archive = model.index(b"PK\x03\x04")
+    for size in range(8, len(model)):
+        # Near the archive's beginning it may be a whole model that carries nothing.
+        if not archive - 16 <= size < archive + 4:
+            with pytest.raises(InputError, match="damaged or cut short"):
+                read_manifest(model[:size])
     with pytest.raises(InputError, match="did not make it"):
         read_manifest(models.colour_tflite())
 

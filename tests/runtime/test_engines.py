@@ -28,9 +28,10 @@ def test_available_engines_tell_a_version_or_a_reason():
 
 
 def test_an_engine_that_is_missing_or_broken_says_why(monkeypatch):
-    monkeypatch.setitem(engines._ENGINES, "litert", ("no_such_module.interpreter", "no-such", "litert", "tflite"))
-    assert available_engines()["litert"] == EngineStatus(None, 'not installed; pip install "t2m-edge-runtime[litert]"')
-    with pytest.raises(InputError, match=r'pip install "t2m-edge-runtime\[litert\]"'):
+    missing = ("no_such_module.interpreter", *engines._ENGINES["litert"][1:])
+    monkeypatch.setitem(engines._ENGINES, "litert", missing)
+    assert available_engines()["litert"] == EngineStatus(None, "not installed; pip install ai-edge-litert")
+    with pytest.raises(InputError, match="ai-edge-litert: No module named .*; pip install ai-edge-litert"):
         load_engine("tflite", b"", engine="litert")
 
 

@@ -130,12 +130,10 @@ t2m_frame_memory t2m_plan_frame(uint32_t side, uint32_t height, uint32_t width) 
   memory.weights = memory.spans + t2m_align((uint32_t)sizeof(t2m_span) * width);
   memory.padded = t2m_row_length(memory.taps);
   memory.column = memory.weights + 2u * 2u * width * memory.padded;
-  memory.sums = memory.column + t2m_align(4u * memory.taps);
-  memory.tables = memory.sums + t2m_align(12u * width);
-  memory.offsets = memory.tables + 5u * 256u * 2u;
-  memory.line = memory.offsets + t2m_align(3u * 2u * t2m_offsets_of(side));
-  memory.rows = memory.line + t2m_align(side);
-  memory.size = memory.rows + t2m_align(memory.taps * 3u * width);
+  memory.offsets = memory.column + t2m_align(2u * 4u * memory.taps);
+  memory.rows = memory.offsets + t2m_align(3u * 2u * t2m_offsets_of(side));
+  memory.gathered = memory.rows + t2m_align(memory.taps * 3u * width);
+  memory.size = memory.gathered + t2m_align(t2m_gathered_of(side));
   return memory;
 }
 

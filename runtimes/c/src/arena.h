@@ -5,10 +5,10 @@
 #include "graph.h"
 
 /* Plans the arena of a model: every tensor of the backbone, the head's, the scratch. */
-t2m_status t2m_plan(t2m_graph *graph, const t2m_room *room, t2m_layout *layout);
+T2M_ONCE t2m_status t2m_plan(t2m_graph *graph, const t2m_room *room, t2m_layout *layout);
 
 /* Writes the planned operator records into the arena. */
-t2m_status t2m_write_operators(t2m_graph *graph, const t2m_layout *layout, t2m_operator *operators);
+T2M_ONCE t2m_status t2m_write_operators(t2m_graph *graph, const t2m_layout *layout, t2m_operator *operators);
 
 /* Parts of an operator's scratch: where its rows begin, after its scaling table. */
 uint32_t t2m_rows_offset(const t2m_operator *op);
@@ -24,15 +24,13 @@ typedef struct t2m_frame_memory {
   uint32_t spans;  /* t2m_span for each output column */
   uint32_t padded;  /* taps as whole blocks */
   uint32_t weights; /* low parts, (width, padded) int16, then high parts */
-  uint32_t column; /* weights of one output row */
-  uint32_t sums;   /* int32 (width * 3) */
-  uint32_t tables; /* of YUV, 2560 bytes */
-  uint32_t offsets; /* of its colours, for one row */
-  uint32_t line;   /* its luma, for one row */
+  uint32_t column; /* weights of one output row: as its span has them, then as the ring of rows does */
+  uint32_t offsets; /* of YUV's colours, for one row */
   uint32_t rows;   /* taps horizontally resized rows: width * 3 bytes each */
+  uint32_t gathered; /* lines of YUV that do not lie in one piece; the rest of the arena is theirs too */
   uint32_t size;
 } t2m_frame_memory;
 
-t2m_frame_memory t2m_plan_frame(uint32_t side, uint32_t height, uint32_t width);
+T2M_ONCE t2m_frame_memory t2m_plan_frame(uint32_t side, uint32_t height, uint32_t width);
 
 #endif

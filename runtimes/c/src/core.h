@@ -22,6 +22,13 @@
 
 static inline uint32_t t2m_align(uint32_t size) { return (size + T2M_ALIGNMENT - 1u) & ~(T2M_ALIGNMENT - 1u); }
 
+/* For what runs once for each model, head or frame: compilers then make it small rather than fast. */
+#if defined(__GNUC__)
+#define T2M_ONCE __attribute__((cold))
+#else
+#define T2M_ONCE
+#endif
+
 /* Bytes at a place that belong to somebody else. */
 typedef struct t2m_bytes {
   const uint8_t *data;
@@ -132,14 +139,49 @@ typedef struct t2m_pixels {
   uint32_t plane;
 } t2m_pixels;
 
+/* What Y, U and V contribute to red, green and blue: 6-bit fixed point times 2**T2M_FACTOR_BITS, for each level. */
+typedef struct t2m_yuv_factors {
+  int32_t black; /* the level of Y that is black; of U and V 128 is none */
+  int32_t y, red_v, green_u, green_v, blue_u;
+} t2m_yuv_factors;
+
+enum { T2M_FACTOR_BITS = 16 };
+
+/* U makes blue, V makes red, and both have a part in green. */
+typedef struct t2m_chroma_part {
+  const uint8_t *samples;
+  int32_t factor, green; /* to its own colour and to green, as t2m_yuv_factors has them */
+  int16_t *offsets;      /* (count) of its own colour, 6-bit fixed point */
+} t2m_chroma_part;
+
+/* One line of chroma samples. */
+typedef struct t2m_chroma {
+  t2m_chroma_part first, second; /* U and V, or V and U */
+  int64_t step; /* from one sample to the next: 1; or 2 where both stand in turn, the second's one byte behind */
+  uint32_t count;
+  int16_t *green; /* (count) offsets: what both contribute */
+} t2m_chroma;
+
 /* One row of a YUV frame: out = (y[luma] + offset) >> 6 for each colour, clamped. Two pixels share each offset. */
 typedef struct t2m_colours {
-  const uint8_t *luma;               /* (count) */
-  const int16_t *y;                  /* (256) 6-bit fixed point; NULL: 64 times the luma */
+  const uint8_t *luma; /* (count) */
+  const t2m_yuv_factors *factors;
   const int16_t *red, *green, *blue; /* ((count + 1) / 2) offsets, 6-bit fixed point */
   uint32_t count;
   t2m_pixels out;
 } t2m_colours;
+
+/* Lines that are gathered at a time, where there is memory for them. */
+#define T2M_GATHERED 16u
+
+/* Lines whose samples lie apart, each laid in one piece: to[k * pitch + i] = from[k * stride + i * step]. */
+typedef struct t2m_gathering {
+  const uint8_t *from;
+  int64_t stride, step;
+  uint32_t lines, count;
+  uint8_t *to;
+  uint32_t pitch;
+} t2m_gathering;
 
 /* The source pixels that one output pixel sees. */
 typedef struct t2m_span {
@@ -160,6 +202,14 @@ typedef struct t2m_resize {
   uint8_t *row;
 } t2m_resize;
 
+/* One row of a vertical resize: out = the sum of `count` rows, each times its weight. */
+typedef struct t2m_blend {
+  const uint8_t *rows; /* (count, width) */
+  const int32_t *weights;
+  uint32_t count, width; /* width: in bytes */
+  uint8_t *out;
+} t2m_blend;
+
 /* One way of computing. All give the same bits. */
 typedef struct t2m_kernel {
   const char *name;
@@ -173,13 +223,15 @@ typedef struct t2m_kernel {
    * and has_lowest. */
   void (*correct)(t2m_product *product, int32_t zero);
   void (*add)(const t2m_addition *addition, const int8_t *a, const int8_t *b, int8_t *out, uint32_t count);
+  void (*gather)(const t2m_gathering *lines);
+  void (*offsets)(const t2m_chroma *line, uint32_t from); /* from sample `from` on */
   void (*colour)(const t2m_colours *row);
   void (*across)(const t2m_resize *resize);
-  void (*down)(int32_t *sums, const uint8_t *row, int32_t weight, uint32_t count); /* sums += weight * row */
+  void (*down)(const t2m_blend *blend, uint32_t from); /* from column `from` on */
 } t2m_kernel;
 
 /* kernels.c: by name; NULL name: the best one here. NULL where there is none of that name. */
-const t2m_kernel *t2m_find_kernel(const char *name);
+T2M_ONCE const t2m_kernel *t2m_find_kernel(const char *name);
 
 /* Where the parts of an arena lie. */
 typedef struct t2m_layout {

@@ -16,16 +16,16 @@ typedef struct t2m_graph {
 } t2m_graph;
 
 /* Finds the parts of a model. */
-t2m_status t2m_graph_open(t2m_graph *graph, t2m_bytes file);
+T2M_ONCE t2m_status t2m_graph_open(t2m_graph *graph, t2m_bytes file);
 
 /* Reads and checks operator `index` of the backbone; input, other and output are tensor numbers. */
-t2m_status t2m_graph_operator(t2m_graph *graph, uint32_t index, t2m_operator *op);
+T2M_ONCE t2m_status t2m_graph_operator(t2m_graph *graph, uint32_t index, t2m_operator *op);
 
 /* Reads the operators after the features: one or two layers, and what follows them. scoring: what they make of the
  * logits. Where a graph ends in integers, or computes SOFTMAX in them, the core does it in float all the same: its
  * scores always are.
  */
-t2m_status t2m_graph_head(t2m_graph *graph, t2m_operator layer[2], uint32_t *layer_count,
+T2M_ONCE t2m_status t2m_graph_head(t2m_graph *graph, t2m_operator layer[2], uint32_t *layer_count,
                           t2m_scoring *scoring);
 
 #endif

@@ -5,6 +5,6 @@
 #include "core.h"
 
 /* Reads and checks a head file. layer[].input and output are not set. */
-t2m_status t2m_read_head(t2m_bytes file, t2m_head *head, float *input_scale, int32_t *input_zero);
+T2M_ONCE t2m_status t2m_read_head(t2m_bytes file, t2m_head *head, float *input_scale, int32_t *input_zero);
 
 #endif

@@ -23,27 +23,27 @@ t2m_json t2m_json_at(t2m_bytes file, uint32_t begin, uint32_t end, uint32_t quot
 uint8_t t2m_json_peek(t2m_json *json);
 
 /* Takes one punctuation character, or breaks the cursor. */
-void t2m_json_take(t2m_json *json, char expected);
+T2M_ONCE void t2m_json_take(t2m_json *json, char expected);
 
 /* Inside an object or array that was just opened: whether there is another item. Takes the comma or the closing. */
-bool t2m_json_next(t2m_json *json, bool *first, char closing);
+T2M_ONCE bool t2m_json_next(t2m_json *json, bool *first, char closing);
 
 /* Takes a string into text (room bytes with a NUL at the end); returns its bytes without the NUL. Longer ones are cut
  * and their whole length returned. text may be NULL.
  */
-uint32_t t2m_json_string(t2m_json *json, char *text, uint32_t room);
+T2M_ONCE uint32_t t2m_json_string(t2m_json *json, char *text, uint32_t room);
 
 /* Takes a number. */
-double t2m_json_number(t2m_json *json);
+T2M_ONCE double t2m_json_number(t2m_json *json);
 
 /* Takes a whole number from 0 to most. */
-uint32_t t2m_json_whole(t2m_json *json, uint32_t most);
+T2M_ONCE uint32_t t2m_json_whole(t2m_json *json, uint32_t most);
 
 /* Takes any value; nesting up to 32 deep. */
-void t2m_json_skip(t2m_json *json);
+T2M_ONCE void t2m_json_skip(t2m_json *json);
 
 /* Takes a literal such as null where it stands there. */
-bool t2m_json_word(t2m_json *json, const char *word);
+T2M_ONCE bool t2m_json_word(t2m_json *json, const char *word);
 
 bool t2m_text_is(const char *text, const char *expected);
 

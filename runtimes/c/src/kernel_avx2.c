@@ -165,6 +165,75 @@ AVX2 void t2m_add_avx2(const t2m_addition *addition, const int8_t *a, const int8
   t2m_add_reference(addition, a + i, b + i, out + i, count - i);
 }
 
+/* Interleaves the bytes of the first half with those of the second: of the bits that number a byte in all eight vectors,
+ * the first becomes the last.
+ */
+static inline AVX2 void interleave(const __m128i from[8], __m128i to[8]) {
+  to[0] = _mm_unpacklo_epi8(from[0], from[4]), to[1] = _mm_unpackhi_epi8(from[0], from[4]);
+  to[2] = _mm_unpacklo_epi8(from[1], from[5]), to[3] = _mm_unpackhi_epi8(from[1], from[5]);
+  to[4] = _mm_unpacklo_epi8(from[2], from[6]), to[5] = _mm_unpackhi_epi8(from[2], from[6]);
+  to[6] = _mm_unpacklo_epi8(from[3], from[7]), to[7] = _mm_unpackhi_epi8(from[3], from[7]);
+}
+
+AVX2 void t2m_gather_avx2(const t2m_gathering *lines) {
+  t2m_gathering rest = *lines;
+  const int64_t step = lines->step;
+  for (; lines->stride == 1 && lines->lines == T2M_GATHERED && rest.count >= 8; rest.count -= 8) {
+    __m128i a[8], b[8];
+    for (uint32_t k = 0; k < 8; k++, rest.from += step) {
+      T2M_FETCH(rest.from, T2M_AHEAD * step);
+      a[k] = _mm_loadu_si128((const __m128i *)(const void *)rest.from);
+    }
+    /* Bytes are numbered by sample, then line; three rounds later by line, then sample. */
+    interleave(a, b);
+    interleave(b, a);
+    interleave(a, b);
+    uint8_t *to = rest.to;
+    for (uint32_t k = 0; k < 8; k++, to += 2u * lines->pitch) {
+      _mm_storel_epi64((__m128i *)(void *)to, b[k]);
+      _mm_storel_epi64((__m128i *)(void *)(to + lines->pitch), _mm_unpackhi_epi64(b[k], b[k]));
+    }
+    rest.to += 8;
+  }
+  t2m_gather_reference(&rest);
+}
+
+/* What eight levels contribute by a factor, rounded as frame.c does. */
+static inline AVX2 __m256i contribute(__m256i levels, int32_t factor) {
+  __m256i products = _mm256_mullo_epi32(levels, _mm256_set1_epi32(factor));
+  products = _mm256_add_epi32(products, _mm256_set1_epi32(1 << (T2M_FACTOR_BITS - 1)));
+  products = _mm256_add_epi32(products, _mm256_srli_epi32(_mm256_srai_epi32(products, 31), 32 - T2M_FACTOR_BITS));
+  return _mm256_srai_epi32(products, T2M_FACTOR_BITS);
+}
+
+/* Eight int32 as int16. */
+static inline AVX2 void store_words(int16_t *at, __m256i x) {
+  __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+  _mm_storeu_si128((__m128i *)(void *)at, words);
+}
+
+AVX2 void t2m_offsets_avx2(const t2m_chroma *line, uint32_t from) {
+  const t2m_chroma_part a = line->first, b = line->second;
+  uint32_t i = from;
+  for (; i + 8 <= line->count; i += 8) {
+    __m256i first, second;
+    if (line->step == 2) {
+      __m256i pairs = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(a.samples + 2u * i)));
+      first = _mm256_and_si256(pairs, _mm256_set1_epi32(255));
+      second = _mm256_srli_epi32(pairs, 8);
+    } else {
+      first = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(a.samples + i)));
+      second = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(b.samples + i)));
+    }
+    first = _mm256_sub_epi32(first, _mm256_set1_epi32(128));
+    second = _mm256_sub_epi32(second, _mm256_set1_epi32(128));
+    store_words(a.offsets + i, contribute(first, a.factor));
+    store_words(b.offsets + i, contribute(second, b.factor));
+    store_words(line->green + i, _mm256_add_epi32(contribute(first, a.green), contribute(second, b.green)));
+  }
+  t2m_offsets_reference(line, i);
+}
+
 /* One colour of eight pixels: offsets of four pairs. */
 static inline AVX2 __m128i one_colour(__m128i luma, const int16_t *offsets) {
   __m128i pairs = _mm_loadl_epi64((const __m128i *)(const void *)offsets);
@@ -176,7 +245,7 @@ AVX2 void t2m_colour_avx2(const t2m_colours *row) {
   const uint8_t *from = row->luma;
   const int16_t *reds = row->red, *greens = row->green, *blues = row->blue;
   uint8_t *out = row->out.data, *out_green = out + row->out.plane, *out_blue = out_green + row->out.plane;
-  uint32_t i = 0, eights = row->y ? 0u : row->count & ~7u;
+  uint32_t i = 0, eights = row->factors->black ? 0u : row->count & ~7u;
   for (; i < eights; i += 8) {
     __m128i luma = _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)(from + i)));
     luma = _mm_slli_epi16(luma, 6);
@@ -186,7 +255,7 @@ AVX2 void t2m_colour_avx2(const t2m_colours *row) {
     _mm_storel_epi64((__m128i *)(void *)(out_green + i), _mm_srli_si128(red_green, 8));
     _mm_storel_epi64((__m128i *)(void *)(out_blue + i), _mm_packus_epi16(blue, blue));
   }
-  t2m_colours rest = {row->luma + i,     row->y,         row->red + i / 2,           row->green + i / 2,
+  t2m_colours rest = {row->luma + i, row->factors,         row->red + i / 2,           row->green + i / 2,
                       row->blue + i / 2, row->count - i, {out + i, row->out.plane}};
   t2m_colour_reference(&rest);
 }
@@ -223,20 +292,27 @@ AVX2 void t2m_across_avx2(const t2m_resize *resize) {
   }
 }
 
-AVX2 void t2m_down_avx2(int32_t *sums, const uint8_t *row, int32_t weight, uint32_t count) {
-  uint32_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    __m256i *at = (__m256i *)(void *)(sums + i);
-    __m256i eight = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(row + i)));
-    eight = _mm256_mullo_epi32(eight, _mm256_set1_epi32(weight));
-    _mm256_storeu_si256(at, _mm256_add_epi32(_mm256_loadu_si256(at), eight));
+AVX2 void t2m_down_avx2(const t2m_blend *blend, uint32_t from) {
+  const uint32_t width = blend->width;
+  uint32_t i = from;
+  for (; i + 8 <= width; i += 8) {
+    const uint8_t *row = blend->rows + i;
+    __m256i sums = _mm256_set1_epi32(1 << (T2M_WEIGHT_BITS - 1));
+    for (uint32_t k = 0; k < blend->count; k++, row += width) {
+      __m256i eight = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)row));
+      sums = _mm256_add_epi32(sums, _mm256_mullo_epi32(eight, _mm256_set1_epi32(blend->weights[k])));
+    }
+    sums = _mm256_srai_epi32(sums, T2M_WEIGHT_BITS);
+    __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+    _mm_storel_epi64((__m128i *)(void *)(blend->out + i), _mm_packus_epi16(words, words));
   }
-  t2m_down_reference(sums + i, row + i, weight, count - i);
+  t2m_down_reference(blend, i);
 }
 
 const t2m_kernel *t2m_kernel_avx2(void) {
   static const t2m_kernel kernel = {
-      "avx2", 2, copy_avx2, pad_avx2, product_avx2, NULL, t2m_add_avx2, t2m_colour_avx2, t2m_across_avx2, t2m_down_avx2};
+      "avx2",       2,               copy_avx2,        pad_avx2,        product_avx2,    NULL,
+      t2m_add_avx2, t2m_gather_avx2, t2m_offsets_avx2, t2m_colour_avx2, t2m_across_avx2, t2m_down_avx2};
   return has_avx2() ? &kernel : NULL;
 }
 

@@ -312,6 +312,70 @@ static void add_neon(const t2m_addition *addition, const int8_t *a, const int8_t
   t2m_add_reference(addition, a + i, b + i, out + i, count - i);
 }
 
+/* Interleaves the bytes of the first half with those of the second: of the bits that number a byte in all eight vectors,
+ * the first becomes the last.
+ */
+INLINE void interleave(const uint8x16_t from[8], uint8x16_t to[8]) {
+  to[0] = vzip1q_u8(from[0], from[4]), to[1] = vzip2q_u8(from[0], from[4]);
+  to[2] = vzip1q_u8(from[1], from[5]), to[3] = vzip2q_u8(from[1], from[5]);
+  to[4] = vzip1q_u8(from[2], from[6]), to[5] = vzip2q_u8(from[2], from[6]);
+  to[6] = vzip1q_u8(from[3], from[7]), to[7] = vzip2q_u8(from[3], from[7]);
+}
+
+static void gather_neon(const t2m_gathering *lines) {
+  t2m_gathering rest = *lines;
+  const int64_t step = lines->step;
+  for (; lines->stride == 1 && lines->lines == T2M_GATHERED && rest.count >= 8; rest.count -= 8) {
+    uint8x16_t a[8], b[8];
+    for (uint32_t k = 0; k < 8; k++, rest.from += step) {
+      T2M_FETCH(rest.from, T2M_AHEAD * step);
+      a[k] = vld1q_u8(rest.from);
+    }
+    /* Bytes are numbered by sample, then line; three rounds later by line, then sample. */
+    interleave(a, b);
+    interleave(b, a);
+    interleave(a, b);
+    uint8_t *to = rest.to;
+    for (uint32_t k = 0; k < 8; k++, to += 2u * lines->pitch) {
+      vst1_u8(to, vget_low_u8(b[k]));
+      vst1_u8(to + lines->pitch, vget_high_u8(b[k]));
+    }
+    rest.to += 8;
+  }
+  t2m_gather_reference(&rest);
+}
+
+/* What four levels contribute by a factor, as frame.c has it. */
+INLINE int16x4_t contribute_four(int16x4_t levels, int32_t factor) {
+  int32x4_t product = vmlaq_n_s32(vdupq_n_s32(1 << (T2M_FACTOR_BITS - 1)), vmovl_s16(levels), factor);
+  uint32x4_t sign = vreinterpretq_u32_s32(vshrq_n_s32(product, 31));
+  product = vreinterpretq_s32_u32(vsraq_n_u32(vreinterpretq_u32_s32(product), sign, 32 - T2M_FACTOR_BITS));
+  return vshrn_n_s32(product, T2M_FACTOR_BITS);
+}
+
+static int16x8_t contribute(int16x8_t levels, int32_t factor) {
+  return vcombine_s16(contribute_four(vget_low_s16(levels), factor), contribute_four(vget_high_s16(levels), factor));
+}
+
+static void offsets_neon(const t2m_chroma *line, uint32_t from) {
+  const t2m_chroma_part a = line->first, b = line->second;
+  uint32_t i = from;
+  for (; i + 8 <= line->count; i += 8) {
+    uint8x8x2_t both;
+    if (line->step == 2) {
+      both = vld2_u8(a.samples + 2u * i);
+    } else {
+      both.val[0] = vld1_u8(a.samples + i), both.val[1] = vld1_u8(b.samples + i);
+    }
+    int16x8_t first = vreinterpretq_s16_u16(vsubl_u8(both.val[0], vdup_n_u8(128)));
+    int16x8_t second = vreinterpretq_s16_u16(vsubl_u8(both.val[1], vdup_n_u8(128)));
+    vst1q_s16(a.offsets + i, contribute(first, a.factor));
+    vst1q_s16(b.offsets + i, contribute(second, b.factor));
+    vst1q_s16(line->green + i, vaddq_s16(contribute(first, a.green), contribute(second, b.green)));
+  }
+  t2m_offsets_reference(line, i);
+}
+
 /* One colour of eight pixels: offsets of four pairs. */
 INLINE uint8x8_t one_colour(int16x8_t luma, const int16_t *offsets) {
   int16x4_t pairs = vld1_s16(offsets);
@@ -323,14 +387,14 @@ static void colour_neon(const t2m_colours *row) {
   const uint8_t *from = row->luma;
   const int16_t *red = row->red, *green = row->green, *blue = row->blue;
   uint8_t *out = row->out.data, *out_green = out + row->out.plane, *out_blue = out_green + row->out.plane;
-  uint32_t i = 0, eights = row->y ? 0u : row->count & ~7u;
+  uint32_t i = 0, eights = row->factors->black ? 0u : row->count & ~7u;
   for (; i < eights; i += 8) {
     int16x8_t luma = vreinterpretq_s16_u16(vshll_n_u8(vld1_u8(from + i), 6));
     vst1_u8(out + i, one_colour(luma, red + i / 2));
     vst1_u8(out_green + i, one_colour(luma, green + i / 2));
     vst1_u8(out_blue + i, one_colour(luma, blue + i / 2));
   }
-  t2m_colours rest = {row->luma + i,     row->y,         row->red + i / 2,           row->green + i / 2,
+  t2m_colours rest = {row->luma + i, row->factors,         row->red + i / 2,           row->green + i / 2,
                       row->blue + i / 2, row->count - i, {out + i, row->out.plane}};
   t2m_colour_reference(&rest);
 }
@@ -369,22 +433,28 @@ static void across_neon(const t2m_resize *resize) {
   }
 }
 
-static void down_neon(int32_t *sums, const uint8_t *row, int32_t weight, uint32_t count) {
-  uint32_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    uint16x8_t eight = vmovl_u8(vld1_u8(row + i));
-    int32x4_t low = vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(eight)));
-    int32x4_t high = vreinterpretq_s32_u32(vmovl_high_u16(eight));
-    vst1q_s32(sums + i, vmlaq_n_s32(vld1q_s32(sums + i), low, weight));
-    vst1q_s32(sums + i + 4, vmlaq_n_s32(vld1q_s32(sums + i + 4), high, weight));
+static void down_neon(const t2m_blend *blend, uint32_t from) {
+  const uint32_t width = blend->width;
+  uint32_t i = from;
+  for (; i + 8 <= width; i += 8) {
+    const uint8_t *row = blend->rows + i;
+    uint32x4_t low = vdupq_n_u32(1u << (T2M_WEIGHT_BITS - 1)), high = low;
+    for (uint32_t k = 0; k < blend->count; k++, row += width) {
+      uint16x8_t eight = vmovl_u8(vld1_u8(row));
+      uint32_t weight = (uint32_t)blend->weights[k];
+      low = vmlaq_n_u32(low, vmovl_u16(vget_low_u16(eight)), weight);
+      high = vmlaq_n_u32(high, vmovl_high_u16(eight), weight);
+    }
+    uint16x8_t words = vshrn_high_n_u32(vshrn_n_u32(low, 16), high, 16);
+    vst1_u8(blend->out + i, vqshrn_n_u16(words, T2M_WEIGHT_BITS - 16));
   }
-  t2m_down_reference(sums + i, row + i, weight, count - i);
+  t2m_down_reference(blend, i);
 }
 
 const t2m_kernel *t2m_kernel_neon(void) {
   static const t2m_kernel kernel = {
-      "neon",   1,           copy_neon,   pad_neon, product_pairs, correct_pairs,
-      add_neon, colour_neon, across_neon, down_neon};
+      "neon",   1,           copy_neon,    pad_neon,    product_pairs, correct_pairs,
+      add_neon, gather_neon, offsets_neon, colour_neon, across_neon,   down_neon};
   return &kernel;
 }
 
@@ -403,8 +473,8 @@ static bool has_dot(void) {
 
 const t2m_kernel *t2m_kernel_dotprod(void) {
   static const t2m_kernel kernel = {
-      "neon-dotprod", 1,           copy_neon,   pad_neon, product_dot, correct_dot,
-      add_neon,       colour_neon, across_neon, down_neon};
+      "neon-dotprod", 1,           copy_neon,    pad_neon,    product_dot, correct_dot,
+      add_neon,       gather_neon, offsets_neon, colour_neon, across_neon, down_neon};
   return has_dot() ? &kernel : NULL;
 }
 

@@ -153,8 +153,9 @@ static VNNI void correct_vnni(t2m_product *p, int32_t zero) {
 }
 
 const t2m_kernel *t2m_kernel_vnni(void) {
-  static const t2m_kernel kernel = {"avx512-vnni",  1,            copy_vnni,       pad_vnni,        product_vnni,
-                                    correct_vnni,   t2m_add_avx2, t2m_colour_avx2, t2m_across_avx2, t2m_down_avx2};
+  static const t2m_kernel kernel = {
+      "avx512-vnni", 1,               copy_vnni,        pad_vnni,        product_vnni,    correct_vnni,
+      t2m_add_avx2,  t2m_gather_avx2, t2m_offsets_avx2, t2m_colour_avx2, t2m_across_avx2, t2m_down_avx2};
   return has_vnni() ? &kernel : NULL;
 }
 

@@ -69,8 +69,12 @@ static void product_wasm(const t2m_product *p) {
 
 const t2m_kernel *t2m_kernel_wasm(void) {
   static const t2m_kernel kernel = {
-      "wasm-simd", 2,                 copy_wasm,            pad_wasm,            product_wasm,
-      NULL,        t2m_add_reference, t2m_colour_reference, t2m_across_reference, t2m_down_reference};
+      "wasm-simd",           2,
+      copy_wasm,             pad_wasm,
+      product_wasm,          NULL,
+      t2m_add_reference,     t2m_gather_reference,
+      t2m_offsets_reference, t2m_colour_reference,
+      t2m_across_reference,  t2m_down_reference};
   return &kernel;
 }
 

@@ -49,8 +49,12 @@ void t2m_add_reference(const t2m_addition *addition, const int8_t *a, const int8
 }
 
 static const t2m_kernel reference = {
-    "reference",          2,   copy_reference, pad_reference, product_reference, NULL, t2m_add_reference, t2m_colour_reference,
-    t2m_across_reference, t2m_down_reference};
+    "reference",           2,
+    copy_reference,        pad_reference,
+    product_reference,     NULL,
+    t2m_add_reference,     t2m_gather_reference,
+    t2m_offsets_reference, t2m_colour_reference,
+    t2m_across_reference,  t2m_down_reference};
 
 const t2m_kernel *t2m_find_kernel(const char *name) {
   /* The best one first. */

@@ -5,7 +5,7 @@
 #include "numbers.h"
 #include "operators.h"
 
-const char *t2m_status_text(t2m_status status) {
+T2M_ONCE const char *t2m_status_text(t2m_status status) {
   switch (status) {
     case T2M_OK:
       return "done";
@@ -20,7 +20,7 @@ const char *t2m_status_text(t2m_status status) {
     case T2M_ERROR_UNSUPPORTED:
       return "the model has operators, shapes or types that t2m-edge does not write; compile it with t2m-edge";
     case T2M_ERROR_NO_MANIFEST:
-      return "the file carries no t2m-edge manifest; give one that t2m-edge made";
+      return "the file carries no t2m-edge manifest: not made by t2m-edge, or its end is cut off";
     case T2M_ERROR_BROKEN_MANIFEST:
       return "the manifest is damaged or does not fit the model; compile it again";
     case T2M_ERROR_NEWER:
@@ -64,7 +64,7 @@ static t2m_status open_graph(t2m_graph *graph, const void *data, size_t size) {
   return t2m_graph_open(graph, file);
 }
 
-t2m_status t2m_arena_size(const void *data, size_t size, const t2m_room *room, size_t *bytes) {
+T2M_ONCE t2m_status t2m_arena_size(const void *data, size_t size, const t2m_room *room, size_t *bytes) {
   t2m_graph graph;
   t2m_layout layout;
   if (!bytes) return T2M_ERROR_ARGUMENT;
@@ -106,7 +106,7 @@ static t2m_status model_facts(t2m_graph *graph, t2m_facts *facts) {
   return fits ? T2M_OK : T2M_ERROR_BROKEN_MANIFEST;
 }
 
-t2m_status t2m_open(t2m_model **model, const void *data, size_t size, const t2m_room *room, void *arena,
+T2M_ONCE t2m_status t2m_open(t2m_model **model, const void *data, size_t size, const t2m_room *room, void *arena,
                     size_t arena_size) {
   t2m_graph graph;
   t2m_layout layout;
@@ -141,7 +141,7 @@ static const t2m_operator *last_operator(const t2m_model *model) {
   return &t2m_operators(model)[model->layout.operator_count - 1u];
 }
 
-t2m_status t2m_swap_head(t2m_model *model, const void *data, size_t size) {
+T2M_ONCE t2m_status t2m_swap_head(t2m_model *model, const void *data, size_t size) {
   if (!model) return T2M_ERROR_ARGUMENT;
   if (model->engine.run) return T2M_ERROR_UNSUPPORTED;
   if (!data) {
@@ -200,7 +200,7 @@ const char *t2m_kernels(const t2m_model *model) {
   return model->engine.run ? model->engine.name : model->kernel->name;
 }
 
-t2m_status t2m_set_kernels(t2m_model *model, const char *name) {
+T2M_ONCE t2m_status t2m_set_kernels(t2m_model *model, const char *name) {
   const t2m_kernel *kernel = model ? t2m_find_kernel(name) : NULL;
   if (!kernel) return T2M_ERROR_ARGUMENT;
   model->kernel = kernel;
@@ -313,14 +313,14 @@ t2m_status t2m_run(t2m_model *model) {
   return status;
 }
 
-t2m_status t2m_label(const t2m_model *model, uint32_t index, char *text, size_t room) {
+T2M_ONCE t2m_status t2m_label(const t2m_model *model, uint32_t index, char *text, size_t room) {
   if (!model || !text || room == 0 || index >= t2m_label_count(model)) return T2M_ERROR_ARGUMENT;
   uint32_t most = room > T2M_LABEL_BYTES ? T2M_LABEL_BYTES : (uint32_t)room;
   uint32_t length = t2m_read_label(model->head.file, &model->head.facts, index, text, most);
   return length < most ? T2M_OK : T2M_ERROR_ARGUMENT;
 }
 
-t2m_status t2m_present(const t2m_model *model, uint32_t index, bool *present) {
+T2M_ONCE t2m_status t2m_present(const t2m_model *model, uint32_t index, bool *present) {
   if (!model || !present || index >= t2m_label_count(model)) return T2M_ERROR_ARGUMENT;
   const float *scores = t2m_scores(model);
   if (!scores) return T2M_ERROR_NOT_RUN;
@@ -333,7 +333,7 @@ static bool is_before(const float *scores, uint32_t a, uint32_t b) {
   return scores[a] > scores[b] || (scores[a] == scores[b] && a < b);
 }
 
-t2m_status t2m_top(const t2m_model *model, t2m_class *top, uint32_t most, uint32_t *count, bool *rejected) {
+T2M_ONCE t2m_status t2m_top(const t2m_model *model, t2m_class *top, uint32_t most, uint32_t *count, bool *rejected) {
   if (!model || !top || most == 0) return T2M_ERROR_ARGUMENT;
   if (!model->head.layer_count) return T2M_ERROR_NO_HEAD;
   const float *scores = t2m_scores(model);

@@ -36,7 +36,7 @@ static inline int32_t t2m_scale_twice(int32_t x, int32_t multiplier, int32_t shi
 static inline int32_t t2m_clamp(int32_t x, int32_t low, int32_t high) { return x < low ? low : x > high ? high : x; }
 
 /* (multiplier, shift) of 1 / sqrt(x) in fixed point: TFLite's GetInvSqrtQuantizedMultiplierExp. x 0 or more. */
-void t2m_inverse_square_root(int32_t x, int32_t *multiplier, int32_t *shift);
+T2M_ONCE void t2m_inverse_square_root(int32_t x, int32_t *multiplier, int32_t *shift);
 
 /* Within one unit in the last place. x finite and 0 or more. */
 float t2m_square_root(float x);
@@ -45,6 +45,6 @@ float t2m_square_root(float x);
 float t2m_exponential(float x);
 
 /* digits * 10**exponent, as a double: the nearest one for exponents from -19 to 0, within one unit of it from -60 to 60. */
-double t2m_decimal(uint64_t digits, int32_t exponent);
+T2M_ONCE double t2m_decimal(uint64_t digits, int32_t exponent);
 
 #endif

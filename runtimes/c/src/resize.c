@@ -59,8 +59,13 @@ void t2m_across_reference(const t2m_resize *resize) {
   }
 }
 
-void t2m_down_reference(int32_t *sums, const uint8_t *row, int32_t weight, uint32_t count) {
-  for (uint32_t i = 0; i < count; i++) sums[i] += weight * row[i];
+void t2m_down_reference(const t2m_blend *blend, uint32_t from) {
+  for (uint32_t i = from; i < blend->width; i++) {
+    const uint8_t *row = blend->rows + i;
+    int32_t sum = 1 << (T2M_WEIGHT_BITS - 1);
+    for (uint32_t k = 0; k < blend->count; k++, row += blend->width) sum += blend->weights[k] * *row;
+    blend->out[i] = rounded(sum);
+  }
 }
 
 t2m_status t2m_prepare(t2m_model *model, const t2m_frame *frame) {
@@ -72,31 +77,28 @@ t2m_status t2m_prepare(t2m_model *model, const t2m_frame *frame) {
   uint32_t side = view.width > view.height ? view.width : view.height;
   t2m_frame_memory memory = t2m_plan_frame(side, height, width);
   uint8_t *image = t2m_input(model), *free = image + t2m_align(height * width * 3u);
-  if (memory.size > model->layout.size - model->layout.input - t2m_align(height * width * 3u))
-    return T2M_ERROR_FRAME_TOO_LARGE;
+  uint32_t room = model->layout.size - model->layout.input - t2m_align(height * width * 3u);
+  if (memory.size > room) return T2M_ERROR_FRAME_TOO_LARGE;
   model->ran = 0;
 
   uint8_t *rows = free + memory.rows;
   t2m_pixels pixels = {free + memory.pixels, memory.plane};
   t2m_span *spans = (t2m_span *)(void *)(free + memory.spans);
   int16_t *low = (int16_t *)(void *)(free + memory.weights), *high = low + width * memory.padded;
-  int32_t *column = (int32_t *)(void *)(free + memory.column);
-  int32_t *sums = (int32_t *)(void *)(free + memory.sums);
-  t2m_yuv_tables *tables = (t2m_yuv_tables *)(void *)(free + memory.tables);
-  if (t2m_is_yuv(frame->format)) t2m_fill_yuv_tables(frame->yuv, tables);
-  view.tables = tables;
+  int32_t *column = (int32_t *)(void *)(free + memory.column), *weights = column + memory.taps;
   view.kernel = model->kernel;
-  view.offsets = (int16_t *)(void *)(free + memory.offsets);
-  view.line = free + memory.line;
+  t2m_give_memory(&view, (int16_t *)(void *)(free + memory.offsets), free + memory.gathered, room - memory.gathered);
 
   scaling across = make_scaling(view.width, width), down = make_scaling(view.height, height);
   for (uint32_t x = 0; x < width; x++) {
-    spans[x] = find_span(&across, x, column);
+    t2m_span span = find_span(&across, x, column);
     for (uint32_t i = 0; i < memory.padded; i++) {
-      int32_t weight = i < spans[x].count ? column[i] : 0;
+      int32_t weight = i < span.count ? column[view.mirrored ? span.count - 1u - i : i] : 0;
       low[x * memory.padded + i] = (int16_t)(weight & ((1 << T2M_LOW_BITS) - 1));
       high[x * memory.padded + i] = (int16_t)(weight >> T2M_LOW_BITS);
     }
+    if (view.mirrored) span.first = view.width - span.count - span.first;
+    spans[x] = span;
   }
   /* Each source row is resized once, into a ring of as many rows as one output row sees. */
   uint32_t ready = 0;
@@ -108,13 +110,10 @@ t2m_status t2m_prepare(t2m_model *model, const t2m_frame *frame) {
       t2m_resize resize = {pixels, spans, low, high, memory.padded, width, rows + ready % memory.taps * (3u * width)};
       model->kernel->across(&resize);
     }
-    for (uint32_t i = 0; i < 3u * width; i++) sums[i] = 1 << (T2M_WEIGHT_BITS - 1);
-    for (uint32_t k = 0; k < seen.count; k++) {
-      const uint8_t *row = rows + (seen.first + k) % memory.taps * (3u * width);
-      model->kernel->down(sums, row, column[k], 3u * width);
-    }
-    uint8_t *out = image + (size_t)y * 3u * width;
-    for (uint32_t i = 0; i < 3u * width; i++) out[i] = rounded(sums[i]);
+    for (uint32_t k = 0; k < memory.taps; k++) weights[k] = 0;
+    for (uint32_t k = 0; k < seen.count; k++) weights[(seen.first + k) % memory.taps] = column[k];
+    t2m_blend blend = {rows, weights, memory.taps, 3u * width, image + (size_t)y * 3u * width};
+    model->kernel->down(&blend, 0);
   }
   return T2M_OK;
 }

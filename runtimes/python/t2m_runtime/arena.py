@@ -143,9 +143,9 @@ def _frame_bytes(side: int, height: int, width: int) -> int:
     taps = 2 * -(-side // min(height, width)) + 1
     padded = -(-taps // BLOCK) * BLOCK
     pixels, spans, weights = 3 * (_align(side) + BLOCK), _align(8 * width), 4 * width * padded
-    column, sums, tables, rows = _align(4 * taps), _align(12 * width), 5 * 256 * 2, _align(taps * 3 * width)
-    offsets, line = _align(6 * (side // 2 + 8)), _align(side)
-    return pixels + spans + weights + column + sums + tables + offsets + line + rows
+    column, rows = _align(8 * taps), _align(taps * 3 * width)
+    offsets, gathered = _align(6 * (side // 2 + 8)), _align(side + 2 * (side // 2 + 1))
+    return pixels + spans + weights + column + offsets + rows + gathered
 
 
 def _align(size: int) -> int:

@@ -9,7 +9,7 @@ import os
 import stat
 from typing import Union
 
-from t2m_runtime.associated_files import read_associated_file
+from t2m_runtime.associated_files import has_unfinished_archive, read_associated_file
 from t2m_runtime.errors import InputError
 from t2m_runtime.head import Head, QuantizedHead
 from t2m_runtime.head_file import is_head_file, read_head_file, read_head_manifest, write_head_file
@@ -80,7 +80,7 @@ def manifest_of(data: bytes, name: str) -> Manifest:
     else:
         raise InputError(f"{name} is not a .tflite, .onnx or .t2mh file; give an artifact that t2m-edge compile wrote")
     if text is None:
-        cut = kind == "tflite" and (TFLITE_MEMBER.encode() in data or not is_whole(data))
+        cut = kind == "tflite" and (not is_whole(data) or has_unfinished_archive(data))
         raise cut_short(name) if cut else _not_ours(name)
     return Manifest.from_json(text)
 
@@ -136,7 +136,7 @@ def _too_large(name: str) -> InputError:
 
 def cut_short(name: str) -> InputError:
     """What to tell of a file that ends before its model does."""
-    return InputError(f"{name} is damaged or cut short: parts of the model lie behind its end; copy or make it again")
+    return InputError(f"{name} is damaged or cut short: its end is missing; copy or make it again")
 
 
 def _not_ours(name: str) -> InputError:

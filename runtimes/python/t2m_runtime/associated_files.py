@@ -72,6 +72,12 @@ def read_associated_file(data: bytes, name: str, most: int) -> bytes | None:
     return _member(data, found, name, shift, end - size, most)
 
 
+def has_unfinished_archive(data: bytes) -> bool:
+    """Whether a file holds the beginning of an archive and not its end."""
+    end = data.rfind(b"PK\x05\x06")
+    return b"PK\x03\x04" in data and (end < 0 or end + _END.size > len(data))
+
+
 def _member(data: bytes, entry: tuple, name: str, shift: int, limit: int, most: int) -> bytes:
     """The bytes of one central directory entry, which must lie before ``limit``."""
     flags, method, crc, packed, size, name_size, offset = (entry[i] for i in (3, 4, 7, 8, 9, 10, 16))

@@ -108,12 +108,16 @@ def read_tables(model: bytes) -> Tables:
 
 
 def is_whole(model: bytes) -> bool:
-    """Whether the tensors and constants of a .tflite, of any number of subgraphs, lie inside the file: a part of a
-    download or a copy does not."""
+    """Whether tables and constants of a .tflite, of any number of subgraphs, lie inside the file: a part of a download
+    or a copy does not hold all of them."""
     try:
         root = u32(model, 0)
+        tables_of(model, root, 1)
         for subgraph in tables_of(model, root, 2):
-            tables_of(model, subgraph, 0)
+            for position in tables_of(model, subgraph, 0):
+                read_tensor(model, position)
+            for position in tables_of(model, subgraph, 3):
+                read_operator(model, position)
         constants = [vector(model, buffer, 0) for buffer in tables_of(model, root, 4)]
     except (InputError, struct.error, IndexError, ValueError, OverflowError):
         return False

@@ -53,7 +53,7 @@ def doctor(json: Json = False, debug: Debug = False) -> int:
     extras = {name: _found(*needs) for name, (needs, _) in EXTRAS.items()}
     problems = [f"{name} is missing: pip install {name}" for name, found in packages.items() if found is None]
     if not any(engine["works"] for engine in engines):
-        problems.append('no engine works: pip install "t2m-edge-runtime[litert]"')
+        problems.append("no engine works: pip install ai-edge-litert")
     problems += [f"pack {pack['name']}: {pack['problem']}" for pack in packs if pack["problem"]]
     if json:
         print_json(

@@ -20,12 +20,12 @@ from t2m_runtime.errors import InputError
 
 MAX_THREADS = 256
 
-# name -> (module, distribution, extra of t2m-edge-runtime, kind of model)
+# name -> (module, distribution, what pip takes to install it, kind of model)
 _ENGINES = {
-    "litert": ("ai_edge_litert.interpreter", "ai-edge-litert", "litert", "tflite"),
-    "tflite_runtime": ("tflite_runtime.interpreter", "tflite-runtime", "tflite", "tflite"),
-    "onnxruntime": ("onnxruntime", "onnxruntime", "onnx", "onnx"),
-    "litert-reference": ("ai_edge_litert.interpreter", "ai-edge-litert", "litert", "tflite"),
+    "litert": ("ai_edge_litert.interpreter", "ai-edge-litert", "ai-edge-litert", "tflite"),
+    "tflite_runtime": ("tflite_runtime.interpreter", "tflite-runtime", "tflite-runtime 'numpy<2'", "tflite"),
+    "onnxruntime": ("onnxruntime", "onnxruntime", "onnxruntime", "onnx"),
+    "litert-reference": ("ai_edge_litert.interpreter", "ai-edge-litert", "ai-edge-litert", "tflite"),
 }
 _CORE = "core"
 # "litert-reference" runs LiteRT's slow reference kernels: to compare with, so never chosen by itself.
@@ -86,12 +86,14 @@ def load_engine(
     reasons = []
     for name in names:
         if name == _CORE:
-            from t2m_runtime.core import CoreEngine, core_path
+            from t2m_runtime.core import core_path
 
             if engine == _CORE or core_path() is not None:
+                from t2m_runtime.engines.core import CoreEngine
+
                 return CoreEngine(model, quantization)
             continue
-        module, distribution, extra, _ = _ENGINES[name]
+        module, distribution, _, _ = _ENGINES[name]
         try:
             package = import_module(module)
         except Exception as error:  # a package built for another numpy raises more than ImportError
@@ -108,19 +110,17 @@ def load_engine(
         return OnnxRuntimeEngine(
             package, model, version=_version(name, package), num_threads=num_threads, quantization=quantization
         )
-    extra = _ENGINES[names[0]][2]
-    raise InputError(
-        f'no engine for .{kind} models works here ({"; ".join(reasons)}); pip install "t2m-edge-runtime[{extra}]"'
-    )
+    packages = _ENGINES[names[0]][2]
+    raise InputError(f"no engine for .{kind} models works here ({'; '.join(reasons)}); pip install {packages}")
 
 
 def _status(name: str) -> EngineStatus:
-    module, _, extra, _ = _ENGINES[name]
+    module, _, packages, _ = _ENGINES[name]
     try:
         package = import_module(module)
     except ModuleNotFoundError as error:
         if error.name and module.split(".")[0] == error.name.split(".")[0]:
-            return EngineStatus(None, f'not installed; pip install "t2m-edge-runtime[{extra}]"')
+            return EngineStatus(None, f"not installed; pip install {packages}")
         return EngineStatus(None, f"does not import: {_first_line(error)}")
     except Exception as error:
         return EngineStatus(None, f"does not import: {_first_line(error)}")
