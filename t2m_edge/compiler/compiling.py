@@ -31,13 +31,11 @@ from t2m_exporters.quantize_head import quantize_head
 from t2m_exporters.weights import rounded_head
 from t2m_runtime import Classifier, Head, InputError, Manifest, QuantizedHead, WorkError
 from t2m_runtime.head import scores_of
-from t2m_runtime.manifest import MANIFEST_SCHEMA, OutputSpec
+from t2m_runtime.manifest import MANIFEST_SCHEMA, NEVER_REACHED, OutputSpec
 
 PROBES = 4
 CHECK_THREADS = 4
 """Of the engine that runs the written file: a large backbone takes most of a compile's time there."""
-NEVER_REACHED = 1e9
-"""The threshold of "none of these": every runtime rejects an image where it is best."""
 COARSE = 100
 """Number of classes from which softmax scores in steps of 1/256 are worth a warning."""
 

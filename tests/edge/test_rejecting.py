@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import save
 
 import t2m_edge
+from t2m_edge.cli.main import run
 from t2m_edge.compiler import editing
 from t2m_edge.compiler.rejecting import outside_classes, with_none
 from t2m_edge.hypernetworks.class_vectors import name_prompt
@@ -79,7 +80,7 @@ def test_the_tasks_own_classes_are_not_outside(banked_pack) -> None:
     assert 0 not in outside_classes((own, "moose"), pack)
 
 
-def test_editing_keeps_its_meaning_or_refuses(banked_pack, task, tmp_path) -> None:
+def test_editing_keeps_its_meaning_or_refuses(banked_pack, task, tmp_path, capsys) -> None:
     model, plain, more = (tmp_path / n for n in ("m.tflite", "p.tflite", "h.t2mh"))
     t2m_edge.compile(task, model, pack=banked_pack, reject=0.2)
     editing.remove(model, [NONE_LABEL], plain)
@@ -88,6 +89,8 @@ def test_editing_keeps_its_meaning_or_refuses(banked_pack, task, tmp_path) -> No
     assert read_manifest(tmp_path / "fewer.tflite").reject == 0.2
     with pytest.raises(InputError, match="its name is fixed"):
         editing.rename(model, NONE_LABEL, "other", tmp_path / "x.tflite")
+    assert run(["inspect", str(model)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["3", "none", "of", "these", "rejects"]
     other = tmp_path / "other.txt"
     other.write_text("cat\ndog\n")
     t2m_edge.compile(other, more, pack=banked_pack, target="head")

@@ -24,6 +24,8 @@ from t2m_runtime.preparation import CROPS, MAX_SIDE, PREPARATION_VERSION
 MANIFEST_SCHEMA = 1
 NONE_LABEL = "none of these"
 """The class that ``compile --reject`` adds; where it is best, the image is rejected."""
+NEVER_REACHED = 1e9
+"""Its threshold, which is above every score: that is how a runtime rejects the image."""
 MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_LABEL_CHARACTERS = 1000
 TARGETS = ("tflite", "onnx", "head", "c")

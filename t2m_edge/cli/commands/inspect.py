@@ -25,6 +25,7 @@ def inspect(model: Model, json: Json = False, debug: Debug = False) -> None:
     from json import loads
 
     from t2m_runtime.artifact import read_manifest
+    from t2m_runtime.manifest import NEVER_REACHED
 
     manifest = read_manifest(model)
     size = model.stat().st_size
@@ -51,7 +52,7 @@ def inspect(model: Model, json: Json = False, debug: Debug = False) -> None:
         say(f"  {name:<14} {value}")
     say()
     rows = [
-        [str(index), label, "" if threshold is None else f"{threshold:g}"]
+        [str(index), label, "" if threshold is None else f"{threshold:g}" if threshold < NEVER_REACHED else "rejects"]
         for index, (label, threshold) in enumerate(zip(manifest.labels, manifest.thresholds))
     ]
     say_table(["#", "class", "threshold"], rows, right=(0, 2))

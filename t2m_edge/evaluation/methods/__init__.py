@@ -20,10 +20,10 @@ LINEAR = (
     ridge_prototypes.ON_SENTENCES,
     ridge_rows.METHOD,
     eszsl.METHOD,
+    kernel_prototypes.LINEAR_POOLED,
 )
 METHODS = (
     *LINEAR,
-    kernel_prototypes.LINEAR_POOLED,
     kernel_prototypes.METHOD,
     kernel_prototypes.POOLED,
     conse.METHOD,
