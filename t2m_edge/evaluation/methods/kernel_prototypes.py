@@ -3,13 +3,17 @@
 The map of L (ridge_prototypes.py) with the kernel exp(s (t . t_i - 1)) in the place of the dot product (Scholkopf and
 Smola, Learning with Kernels, 2002). A class gives several rows of the system: its name, the mean of its sentences and
 means of a few of them. Each data set's mean feature is taken off and not put back, so that a row says in what its
-class differs from the others: the more the kernel is sharp, the more a common part would drown that. No step is
-trained.
+class differs from the others: the more the kernel is sharp, the more a common part would drown that.
+
+Texts are compared within the strongest directions of the class means. A tested text is first replaced by what the class
+mean most likely is, given a noise of some size in every direction and, where it is a single sentence, the spread of a
+class's sentences (the Wiener filter: Bishop, Pattern Recognition and Machine Learning, 2006, equation 2.116). No step
+is trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -22,6 +26,8 @@ DRAWN = (1, 2, 4)
 """Of how many sentences the means are that a class adds to its name and the mean of all."""
 OWN = (1, *DRAWN)
 """The same for classes of the data set itself. Together, 280 classes stay under a million numbers."""
+DIRECTIONS = 192
+"""Of the texts."""
 
 
 def anchors(seen: Seen, drawn: tuple[int, ...] = OWN) -> tuple[np.ndarray, np.ndarray]:
@@ -42,30 +48,57 @@ def anchors(seen: Seen, drawn: tuple[int, ...] = OWN) -> tuple[np.ndarray, np.nd
     return np.concatenate(texts), np.concatenate(owners)
 
 
+def text_filters(sets: Sequence[Seen], noise: float) -> tuple[np.ndarray, np.ndarray]:
+    """What texts are multiplied by: float64 (d_text, r) each, of the known ones and of tested ones.
+
+    ``noise``: the share of the class means' variance that a tested text has in every direction, and of the sentences'
+    covariance within classes that a single sentence has. 0: both are the same, the class means' strongest directions.
+    """
+    means = np.concatenate([s.sentence_means - s.sentence_means.mean(0) for s in sets])
+    variances, directions = np.linalg.eigh(means.T @ means / len(means))
+    strongest = variances.argsort()[::-1][: min(DIRECTIONS, len(means) - len(sets))]
+    basis = directions[:, strongest]
+    if noise == 0:
+        return basis, basis
+    between, errors = np.diag(variances[strongest]), noise * variances.mean() * np.eye(len(strongest))
+    own = sets[0]
+    if own.condition == "sentence":
+        within = np.concatenate([s - s.mean(0) for s in own.sentences]) @ basis
+        errors += noise * within.T @ within / len(within)
+    return basis, basis @ np.linalg.solve(between + errors, between)
+
+
 def kernel_rows(
     seen: Seen,
     seed: int = 0,
     sharpness: float = 4.0,
     strength: float = 0.3,
+    noise: float = 0.0,
     others: float = 2.0,
     shrinkage: float = 0.3,
     pooled: bool = True,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Texts float32 (k, d_text) -> rows of a head (k, d).
 
-    ``strength`` is that of a class, however many rows it has; ``others``: how many times stronger the ridge is for
-    texts of other data sets.
+    ``strength`` is that of a class, however many rows it has; ``noise``: of tested texts (``text_filters``);
+    ``others``: how many times stronger the ridge is for texts of other data sets.
     """
+    sets = (seen, *(seen.others if pooled else ()))
     texts, targets, ridge = [], [], []
-    for part in (seen, *(seen.others if pooled else ())):
+    for part in sets:
         rows, owner = anchors(part, OWN if part is seen else DRAWN)
         texts.append(rows)
         targets.append((part.prototypes - part.prototypes.mean(0))[owner])
         ridge.append(strength * np.bincount(owner)[owner] * (1 if part is seen else others))
-    inputs = np.concatenate(texts)
-    system = np.exp(sharpness * (inputs @ inputs.T - 1)) + np.diag(np.concatenate(ridge))
+    known, tested = text_filters(sets, noise)
+    inputs = unit(np.concatenate(texts) @ known)
+
+    def kernel(given: np.ndarray) -> np.ndarray:
+        return np.exp(sharpness * (given @ inputs.T - 1))
+
+    system = kernel(inputs) + np.diag(np.concatenate(ridge))
     weights = np.linalg.solve(system, np.concatenate(targets)) @ seen.inverse_covariance(shrinkage)
-    return lambda given: np.exp(sharpness * (given @ inputs.T - 1)) @ weights
+    return lambda given: kernel(unit(given @ tested)) @ weights
 
 
 def fit(seen: Seen, seed: int = 0, **settings: float) -> Scores:
@@ -89,7 +122,7 @@ def fit_linear(seen: Seen, seed: int = 0, strength: float = 10.0, shrinkage: flo
     return scores
 
 
-GRID = {"sharpness": (2.0, 4.0, 6.0), "strength": (0.1, 0.3)}
+GRID = {"sharpness": (2.0, 4.0, 6.0), "strength": (0.1, 0.3), "noise": (0.0, 0.3)}
 METHOD = Method("kernel ridge to prototypes", partial(fit, pooled=False), GRID)
 POOLED = Method("kernel ridge to prototypes, pooled", fit, GRID)
 LINEAR_POOLED = Method("L, pooled", fit_linear, {"strength": (3.0, 10.0, 30.0), "shrinkage": (0.3, 1.0)})
