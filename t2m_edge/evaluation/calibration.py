@@ -20,7 +20,7 @@ from t2m_edge.compiler.rejecting import with_none
 from t2m_edge.compiler.trust import expected_accuracy, mean_likeness
 from t2m_edge.evaluation.metrics import per_class_accuracy
 from t2m_edge.evaluation.pack_features import cached_features, pack_name
-from t2m_edge.evaluation.zero_shot import CONDITIONS, described, vectors
+from t2m_edge.evaluation.zero_shot import described, vectors
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.packs.calibration import AccuracyModel, Calibration
 from t2m_edge.packs.writing import rewrite_facts
@@ -30,6 +30,7 @@ from t2m_edge.training.texts import class_texts
 from t2m_runtime import Head
 from t2m_runtime.head import softmax
 
+CONDITIONS = ("descriptions", "name")
 WAYS = (2, 3, 5, 8, 12, 20)
 DRAWS = 40
 TEMPERATURES = np.exp(np.linspace(np.log(0.4), np.log(2.5), 61))

@@ -26,14 +26,13 @@ from t2m_edge.evaluation.calibration import described_classes
 from t2m_edge.evaluation.metrics import drawn_tasks_accuracy, per_class_accuracy
 from t2m_edge.evaluation.pack_features import pack_name
 from t2m_edge.evaluation.report import deviation
-from t2m_edge.evaluation.zero_shot import vectors
+from t2m_edge.evaluation.zero_shot import head_logits, vectors
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.task import ClassDescription, read_task
 from t2m_edge.task.description import plain_name
 from t2m_edge.training.datasets import load_images
 from t2m_edge.training.features import prepared
 from t2m_edge.training.splits import DATASETS, SPLITS
-from t2m_exporters.quantize import quantize_head
 from t2m_runtime import Classifier, InputError
 
 TITLES = {"cifar100": "CIFAR-100", "tiny_imagenet": "Tiny-ImageNet", "grocery": "Grocery"}
@@ -62,7 +61,7 @@ def strict_results(packs: Path, splits: list[str], shared: Path, cache: Path) ->
         for classes in described_classes(pack, split, shared, cache):
             head = pack.head(classes.names, classes.vectors)
             int8 = (np.rint(classes.features / info.scale) + info.zero_point).astype(np.int8)
-            logits = quantize_head(head, pack.bank.features, info.scale, info.zero_point).logits(int8)
+            logits = head_logits(pack, head, int8)
             found.append(Unseen(classes.dataset, classes.condition, classes.names, logits, classes.labels))
     return found
 

@@ -28,7 +28,7 @@ from t2m_edge.hypernetworks.class_vectors import TextCentres, class_vectors, tex
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.task import ClassDescription, Task
 from t2m_edge.training.datasets import ImageSet, load_images
-from t2m_edge.training.features import FeatureSet, prepared
+from t2m_edge.training.features import prepared
 from t2m_edge.training.head import HeadRecipe, train_head
 from t2m_edge.training.packing import training_sets
 from t2m_edge.training.splits import class_split
@@ -36,15 +36,22 @@ from t2m_edge.training.texts import ClassTexts, class_texts
 from t2m_exporters.quantize_head import quantize_head
 from t2m_runtime import Classifier, Head, Layer
 
-CONDITIONS = {"descriptions": "both", "name": "name"}
+CONDITIONS = {"descriptions": "both", "sentence": "both", "name": "name"}
 """How a user would give the classes, and what the study calls it."""
 
 
 def described(names: tuple[str, ...], texts: dict[str, ClassTexts], condition: str) -> list[ClassDescription]:
-    """The classes as a user would give them in a condition: "descriptions" (all of them) or "name" alone."""
-    return [
-        ClassDescription(texts[c].name, texts[c].descriptions if condition == "descriptions" else ()) for c in names
-    ]
+    """The classes as a user would give them: the name with all "descriptions" or one drawn "sentence", or "name" alone.
+
+    The same sentence in every call.
+    """
+    rng = np.random.default_rng(0)
+    said = {
+        "descriptions": lambda t: t.descriptions,
+        "sentence": lambda t: (t.descriptions[rng.integers(t.singles or len(t.descriptions))],),
+        "name": lambda t: (),
+    }[condition]
+    return [ClassDescription(texts[c].name, tuple(said(texts[c]))) for c in names]
 
 
 def vectors(pack: Pack, classes: list[ClassDescription]) -> np.ndarray:
@@ -64,11 +71,11 @@ def artifact_scores(pack: Pack, classes: list[ClassDescription], images: ImageSe
             return np.stack([classifier.scores(image) for image in prepared(images.images)])
 
 
-def head_logits(pack: Pack, head: Head, features: FeatureSet) -> np.ndarray:
-    """Logits of a head, quantised as compile does it, on int8 features."""
+def head_logits(pack: Pack, head: Head, features: np.ndarray) -> np.ndarray:
+    """Logits float32 (n, k) of a head, quantised as compile does it, on features int8 (n, d)."""
     info, bank = pack.info, pack.bank
     written = quantize_head(head, bank.features, info.scale, info.zero_point, info.logits, bank.real, softmax=True)
-    return written.logits(features.features)
+    return written.logits(features)
 
 
 def study_split(pack: Pack, name: str, dataset: str, shared: Path, cache: Path) -> dict[str, dict[str, list[float]]]:
@@ -83,7 +90,7 @@ def study_split(pack: Pack, name: str, dataset: str, shared: Path, cache: Path) 
     for condition, given in CONDITIONS.items():
         classes = described(test.classes, texts, condition)
         z = vectors(pack, classes)
-        logits = {"hypernetwork": head_logits(pack, pack.head(tuple(c.name for c in classes), z), unseen)}
+        logits = {"hypernetwork": head_logits(pack, pack.head(tuple(c.name for c in classes), z), unseen.features)}
         for method, label in ((ridge_rows.METHOD, "W"), (ridge_prototypes.METHOD, "L")):
             settings = tuned(method, inner_problems(problem), given)
             scores = method.fit(replace(problem.seen, condition=given), **settings)
@@ -121,7 +128,7 @@ def set_context(pack: Pack, name: str, shared: Path, cache: Path, recipe: HeadRe
             with torch.inference_mode():
                 tensors = model(torch.from_numpy(z))
             head = Head(test.classes, (Layer(tensors.weight.numpy(), tensors.bias.numpy()),))
-            found = 100 * per_class_accuracy(head_logits(pack, head, unseen), test.labels)
+            found = 100 * per_class_accuracy(head_logits(pack, head, unseen.features), test.labels)
             out.setdefault(condition, {})["with set context" if mixing else "without"] = found
     return out
 

@@ -122,7 +122,7 @@ def fit_linear(seen: Seen, seed: int = 0, strength: float = 10.0, shrinkage: flo
     return scores
 
 
-GRID = {"sharpness": (2.0, 4.0, 6.0), "strength": (0.1, 0.3), "noise": (0.0, 0.3)}
+GRID = {"sharpness": (2.0, 4.0, 6.0), "noise": (0.0, 0.3)}
 METHOD = Method("kernel ridge to prototypes", partial(fit, pooled=False), GRID)
 POOLED = Method("kernel ridge to prototypes, pooled", fit, GRID)
 LINEAR_POOLED = Method("L, pooled", fit_linear, {"strength": (3.0, 10.0, 30.0), "shrinkage": (0.3, 1.0)})
