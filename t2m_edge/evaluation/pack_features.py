@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from t2m_edge.evaluation.methods.method import Seen
-from t2m_edge.evaluation.protocol import ClassEmbeddings, Problem
+from t2m_edge.evaluation.protocol import POOLED, ClassEmbeddings, Problem
 from t2m_edge.hypernetworks.class_vectors import text_centres
 from t2m_edge.packs import Pack
 from t2m_edge.training.datasets import ImageSet, load_images
@@ -38,27 +39,37 @@ def pack_problem(
     embedded: ClassEmbeddings,
     shared: Path,
     cache: Path,
+    pooled: ClassEmbeddings | None = None,
     generalised: bool = True,
 ) -> Problem:
     """A problem on the pack's int8 features: its own training images, all test images of the split's unseen classes.
 
-    ``generalised``: with those test images of seen classes that the hypernetwork was not trained on.
+    ``pooled``: embeddings of the data set whose seen classes methods may learn from, too (see POOLED; its images are
+    not shrunk, as in training). ``generalised``: with those test images of seen classes that the hypernetwork was not
+    trained on.
     """
     split = class_split(shared, split_name)
-    seen, unseen = split.seen[dataset], split.unseen[dataset]
-    train = load_images(shared, cache, dataset, "train").only(seen)
-    train = head_images(train, pack.info.provenance["pack"]["train_images"], shared, cache)
+    unseen = split.unseen[dataset]
     test = load_images(shared, cache, dataset, "test")
 
     def features(images: ImageSet, part: str) -> tuple[np.ndarray, np.ndarray]:
         found = cached_features(pack, images, f"{part}{split_name}", cache)
         return found.real, found.labels
 
-    known = embedded.of(seen)
+    def learnt(name: str, texts: ClassEmbeddings) -> Seen:
+        classes = split.seen[name]
+        images = load_images(shared, cache, name, "train").only(classes)
+        images = head_images(images, pack.info.provenance["pack"]["train_images"], shared, cache)
+        known = texts.of(classes)
+        return Seen(*features(images, "train"), *known, text_centres([known]), dataset=name, classes=classes)
+
+    seen = learnt(dataset, embedded)
+    if pooled is not None:
+        seen = replace(seen, others=(learnt(POOLED[dataset][0], pooled),))
     return Problem(
         f"{dataset} {split_name}",
         EVALUATED.index(split_name),
-        Seen(*features(train, "train"), *known, text_centres([known]), dataset=dataset, classes=seen),
+        seen,
         embedded.unseen(*features(test.only(unseen), "test"), unseen),
-        features(every_second(test.only(seen), 1), "seen-test") if generalised else None,
+        features(every_second(test.only(seen.classes), 1), "seen-test") if generalised else None,
     )

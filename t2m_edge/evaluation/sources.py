@@ -93,10 +93,10 @@ class Sources:
 
     def _problem(self, place: Place) -> Problem:
         found = self._embeddings(place.encoder, place.dataset)
+        more = self._embeddings(place.encoder, POOLED[place.dataset][0]) if self._pooled else None
         if place.backbone == STRICT:
             pack: Pack = self._pack(place.split)
-            return pack_problem(pack, place.dataset, place.split, found, self._shared, self._cache)
-        more = self._embeddings(place.encoder, POOLED[place.dataset][0]) if self._pooled else None
+            return pack_problem(pack, place.dataset, place.split, found, self._shared, self._cache, more)
         return frozen_problem(place.backbone, place.dataset, place.split, found, self._shared, self._cache, more)
 
 
