@@ -17,7 +17,7 @@ from t2m_edge.evaluation.frozen_features import transformed
 from t2m_edge.evaluation.generalised import generalised
 from t2m_edge.evaluation.methods import METHODS
 from t2m_edge.evaluation.methods.dem import METHOD as DEM
-from t2m_edge.evaluation.methods.kernel_prototypes import OWN, anchors
+from t2m_edge.evaluation.methods.kernel_prototypes import DRAWN, anchors, text_filters
 from t2m_edge.evaluation.methods.method import CONDITIONS, Seen
 from t2m_edge.evaluation.methods.ours import METHOD as OURS
 from t2m_edge.evaluation.methods.ridge_image_to_text import METHOD as IMAGE_TO_TEXT
@@ -186,13 +186,26 @@ def test_calibration_finds_unseen_classes_among_seen_ones(problem: Problem) -> N
 def test_a_class_gives_the_kernel_its_name_its_mean_and_means_of_fewer_sentences_than_it_has(problem: Problem) -> None:
     seen = replace(problem.seen, sentences=(problem.seen.sentences[0][:1], *problem.seen.sentences[1:]))
     texts, owner = anchors(seen)
-    fewer = [n for n in OWN if n < 4]
+    fewer = [n for n in DRAWN if n < 4]
     assert np.bincount(owner).tolist() == [2] + [2 + len(fewer)] * 39
     np.testing.assert_array_equal(texts[:40], seen.text_of("name"))
     np.testing.assert_allclose(np.linalg.norm(texts, axis=1), 1, rtol=1e-5)
     alone = texts[np.flatnonzero(owner == 5)[2:]]
     own = unit(seen.sentences[5] - seen.centres.text)
     assert np.isclose(alone @ own.T, 1, atol=1e-5).any(), "a drawn sentence is one of the class's own"
+
+
+def test_a_filtered_sentence_lies_nearer_to_what_its_class_means(problem: Problem) -> None:
+    """The classes' meaning fills 12 of the 20 directions of the texts, so 8 hold noise alone."""
+    seen = replace(problem.seen, condition="sentence")
+    means = unit(np.stack([s.mean(0) for s in problem.unseen.sentences]) - seen.centres.text)
+    single = unit(np.stack([s[0] for s in problem.unseen.sentences]) - seen.centres.text)
+
+    def nearness(noise: float) -> float:
+        known, tested = text_filters((seen,), noise)
+        return float((unit(single @ tested) * unit(means @ known)).sum(1).mean())
+
+    assert nearness(0.3) > nearness(0.0) + 0.05
 
 
 def test_frozen_features_are_unit_and_fitted_on_seen_images_alone() -> None:

@@ -22,24 +22,22 @@ from t2m_edge.evaluation.methods.method import Method, Scores, Seen
 from t2m_edge.hypernetworks.class_vectors import unit
 from t2m_edge.training.closed_form import ridge_few_rows
 
-DRAWN = (1, 2, 4)
+DRAWN = (1, 1, 2, 4)
 """Of how many sentences the means are that a class adds to its name and the mean of all."""
-OWN = (1, *DRAWN)
-"""The same for classes of the data set itself. Together, 280 classes stay under a million numbers."""
 DIRECTIONS = 192
-"""Of the texts."""
+"""Of the texts. So 280 classes make 0.8 million numbers."""
 
 
-def anchors(seen: Seen, drawn: tuple[int, ...] = OWN) -> tuple[np.ndarray, np.ndarray]:
+def anchors(seen: Seen) -> tuple[np.ndarray, np.ndarray]:
     """Unit text vectors float32 (m, d_text) of the classes, and the class number of each, int64 (m,).
 
-    Names, means of all sentences, and means of ``drawn`` ones. A mean of as many sentences as a class has, or more, is
+    Names, means of all sentences, and means of a few drawn ones. A mean of as many sentences as a class has, or more, is
     left out: it is there already.
     """
     rng = np.random.default_rng(0)
     every = np.arange(len(seen.names))
     texts, owners = [seen.text_of("name"), seen.text_of("descriptions")], [every, every]
-    for count in drawn:
+    for count in DRAWN:
         classes = [c for c in every if len(seen.sentences[c]) > count]
         if classes:
             means = [rng.permutation(seen.sentences[c])[:count].mean(0) for c in classes]
@@ -86,7 +84,7 @@ def kernel_rows(
     sets = (seen, *(seen.others if pooled else ()))
     texts, targets, ridge = [], [], []
     for part in sets:
-        rows, owner = anchors(part, OWN if part is seen else DRAWN)
+        rows, owner = anchors(part)
         texts.append(rows)
         targets.append((part.prototypes - part.prototypes.mean(0))[owner])
         ridge.append(strength * np.bincount(owner)[owner] * (1 if part is seen else others))
