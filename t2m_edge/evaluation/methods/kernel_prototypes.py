@@ -31,8 +31,7 @@ DIRECTIONS = 192
 def anchors(seen: Seen) -> tuple[np.ndarray, np.ndarray]:
     """Unit text vectors float32 (m, d_text) of the classes, and the class number of each, int64 (m,).
 
-    Names, means of all sentences, and means of a few drawn ones. A mean of as many sentences as a class has, or more, is
-    left out: it is there already.
+    Names, means of all sentences, and means of a few drawn ones: of fewer sentences than the class has.
     """
     rng = np.random.default_rng(0)
     every = np.arange(len(seen.names))
