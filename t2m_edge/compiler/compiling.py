@@ -14,7 +14,7 @@ import numpy as np
 
 from t2m_edge import __version__
 from t2m_edge.compiler.artifacts import head_test, output_spec, with_self_test, write_artifact
-from t2m_edge.compiler.cells import ENDINGS, OUTPUT_TYPES, PRECISIONS, SCORES, TARGETS, not_int8, why_not
+from t2m_edge.compiler.cells import ENDINGS, OUTPUT_TYPES, PRECISIONS, SCORES, TARGETS, check_ending, not_int8, why_not
 from t2m_edge.compiler.known_words import check_words
 from t2m_edge.compiler.made_with import made_with
 from t2m_edge.compiler.negatives_alone import negatives_alone, with_lead
@@ -60,7 +60,8 @@ def compile(
 
     Args:
         task: a descriptions file (.txt, .csv, .json, .yaml) or a Task.
-        output: file to write; by default the task's name with the target's ending, in the working folder.
+        output: file to write, not one that is read; by default the task's name with the target's ending, in the
+            working folder.
         pack: "default", the path of a pack, or a loaded Pack.
         target: "tflite", "onnx", or "head": a head file for a runtime that has the backbone.
         precision: "int8" (weights and activations), "fp32", "fp16" or "int8-dynamic" (int8 weights alone).
@@ -98,10 +99,13 @@ def compile(
         loaded = pack if isinstance(pack, Pack) else load_pack(pack)
         if target != "head":
             loaded.need_backbone(target, precision)
+        inputs = [loaded.path]
         if not isinstance(task, Task):
+            inputs.append(Path(task))
             task = read_task(task, max_classes=loaded.info.max_classes, min_classes=1 if multi_label else 2)
         path = Path(output) if output is not None else Path(f"{task.name}.{ENDINGS[target]}")
-        check_output(path, overwrite)
+        check_ending(path, target)
+        check_output(path, overwrite, inputs)
     with _stage(stages, "encode"):
         encoder = loaded.text_encoder
         warnings = [*task.warnings, *check_words(task, encoder)]

@@ -10,6 +10,7 @@ import numpy as np
 
 from t2m_edge import __version__
 from t2m_edge.compiler.artifacts import output_spec, with_self_test, write_artifact
+from t2m_edge.compiler.cells import check_ending
 from t2m_edge.compiler.made_with import made_with
 from t2m_edge.compiler.saving import check_output, save
 from t2m_exporters.heads import backbone_of, read_head
@@ -61,8 +62,7 @@ def merge(model: str | Path, head: str | Path, output: str | Path, *, overwrite:
     Raises:
         InputError: a file is broken or of the wrong kind, or the head is another backbone's; nothing is written.
     """
-    check_output(Path(output), overwrite)
-    old = read_artifact(model)
+    old = _to_change(model, Path(output), overwrite, head)
     if old.kind == "head":
         raise InputError(f"{model} is a head file; give the full model first: t2m-edge merge MODEL HEAD")
     loaded, facts = load_head(head)
@@ -87,8 +87,7 @@ def remove(model: str | Path, classes: Sequence[str], output: str | Path, *, ove
     Raises:
         InputError: no such class, under two would be left, or the pack's classes depend on each other.
     """
-    check_output(Path(output), overwrite)
-    old = read_artifact(model)
+    old = _to_change(model, Path(output), overwrite)
     for name in classes:
         _index(old.manifest, name)
     rows = [i for i, label in enumerate(old.manifest.labels) if label not in classes]
@@ -122,8 +121,7 @@ def rename(model: str | Path, before: str, after: str, output: str | Path, *, ov
     Raises:
         InputError: no such class, or the new name is taken or no label.
     """
-    check_output(Path(output), overwrite)
-    old = read_artifact(model)
+    old = _to_change(model, Path(output), overwrite)
     index = _index(old.manifest, before)
     if before == NONE_LABEL and old.manifest.reject is not None:
         raise InputError(f"{NONE_LABEL!r} is what makes the model reject images; its name is fixed")
@@ -152,8 +150,7 @@ def add(
     Raises:
         InputError: another backbone, a class that is there already, or classes that depend on each other.
     """
-    check_output(Path(output), overwrite)
-    old = read_artifact(model)
+    old = _to_change(model, Path(output), overwrite, head)
     more, facts = load_head(head)
     check_head(more, facts, old.manifest, str(head))
     if old.manifest.output.scores == "sigmoid":
@@ -178,6 +175,12 @@ def add(
     return write_edited(old, replace(old.head, labels=labels, layers=(last,)), manifest, Path(output), overwrite, test)
 
 
+def _to_change(model: str | Path, output: Path, overwrite: bool, *others: str | Path) -> Artifact:
+    """The artifact to change, when it may be written to ``output``: to its own file, but to none of the others."""
+    check_output(output, overwrite, [Path(other) for other in others])
+    return read_artifact(model)
+
+
 def read_artifact(path: str | Path) -> Artifact:
     """A full model or head file that compile wrote; InputError where it is not."""
     data = read_bytes(path)
@@ -199,6 +202,7 @@ def write_edited(
     Args:
         test: of a head file, complete; a full model's is made from the old one's image.
     """
+    check_ending(output, old.kind)
     manifest = replace(manifest, tool_version=__version__, made_with=made_with())
     if old.kind == "head":
         data = write_artifact(b"", head, replace(manifest, self_test=test))

@@ -52,6 +52,30 @@ def test_an_existing_file_stays_without_overwrite(tiny_pack, task, tmp_path, cap
     assert (tmp_path / "m.tflite").read_bytes() != b"mine"
 
 
+def test_what_is_read_is_never_replaced(tiny_pack, task, tmp_path, capsys):
+    (tmp_path / "link.tflite").symlink_to(tmp_path / task)
+    for output in (task, f"./{task}", "link.tflite"):
+        assert run(["compile", task, "-o", output, "--pack", str(tiny_pack), "--overwrite"]) == 2
+        err = capsys.readouterr().err
+        assert len(err.splitlines()) == 1 and "is what this reads, so it is not replaced" in err
+    packed = tmp_path / "tiny.t2mpack"
+    assert run(["pack", "export", str(tiny_pack), "-o", str(packed)]) == 0
+    assert run(["compile", task, "-o", str(packed), "--pack", str(packed), "--overwrite"]) == 2
+    assert (tmp_path / task).read_text() == TASK
+    assert zipfile.is_zipfile(packed)
+
+
+@pytest.mark.parametrize(
+    "output, target", [("x.onnx", "tflite"), ("x.TFLITE", "onnx"), ("x.tflite", "head"), ("x.t2mh", "onnx")]
+)
+def test_an_ending_of_another_target_is_refused(tiny_pack, task, tmp_path, output, target, capsys):
+    assert run(["compile", task, "-o", output, "--target", target, "--pack", str(tiny_pack)]) == 2
+    err = capsys.readouterr().err
+    assert f"{output} has the ending of " in err and len(err.splitlines()) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == [task]
+    assert run(["compile", task, "-o", "x.bin", "--target", target, "--pack", str(tiny_pack)]) == 0
+
+
 def test_warnings_go_to_stderr_and_into_the_json(tiny_pack, tmp_path, capsys):
     path = tmp_path / "t.txt"
     path.write_text("horse: a large animal without stripes\nzebra: black and white stripes\n")

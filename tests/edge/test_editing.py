@@ -174,12 +174,23 @@ def test_what_cannot_be_done_is_one_line_and_no_file(made, tmp_path, tiny_pack):
         (lambda: rename(model, "cat", "zebra", out), "is there already"),
         (lambda: rename(model, "cat", "a\nb", out), "control character"),
         (lambda: rename(model, "cat", "dog", model), "--overwrite"),
+        (lambda: rename(model, "cat", "dog", tmp_path / "x.onnx"), "name it .*x.tflite"),
+        (lambda: rename(head, "apple", "dog", out), "name it .*x.t2mh"),
+        (lambda: merge(model, head, head, overwrite=True), "is what this reads"),
+        (lambda: add(model, head, head, overwrite=True), "is what this reads"),
         (lambda: verify_head(head, replace_pack(tiny_pack, tmp_path)), "not by tiny 0.0.2"),
     ]
     for act, message in cases:
         with pytest.raises(InputError, match=message):
             act()
     assert not out.exists()
+
+
+def test_a_model_may_be_changed_in_place(made, tmp_path):
+    model = tmp_path / "m.tflite"
+    model.write_bytes(made(ANIMALS, "tflite").read_bytes())
+    rename(model, "cat", "dog", model, overwrite=True)
+    assert read_manifest(model).labels == ("zebra", "moose", "dog")
 
 
 def replace_pack(tiny_pack: Path, folder: Path) -> Path:
