@@ -112,10 +112,11 @@ def compile(
         labels = tuple(c.name for c in task.classes)
         texts, negatives = [c.texts for c in task.classes], [c.negatives for c in task.classes]
         classes = class_vectors(encoder.encode, loaded.centres, labels, texts, negatives, loaded.info.prompts)
+    alone = negatives_alone(task)
     with _stage(stages, "hypernetwork"):
         head = loaded.head(labels, classes)
         if not multi_label:
-            head = with_lead(head, negatives_alone(task), loaded.bank.real)
+            head = with_lead(head, alone, loaded.bank.real)
     made, rejection = head, None
     with _stage(stages, "quantise"):
         if multi_label:
@@ -146,9 +147,9 @@ def compile(
                     f"--min-agreement {np.floor(parity.top1_agreement * 100) / 100:g}"
                 )
         with _stage(stages, "trust"):
-            expected = None if multi_label else expected_accuracy(made, loaded.info.calibration)
-            measured = None if multi_label else measured_accuracy(made, loaded.bank)
-            riskiest = riskiest_pairs(made)
+            expected = None if multi_label else expected_accuracy(made, loaded.info.calibration, alone)
+            measured = None if multi_label else measured_accuracy(head, loaded.bank, alone)
+            riskiest = () if multi_label else riskiest_pairs(made)
         with _stage(stages, "save"):
             move = stack.enter_context(written_aside(path, data, overwrite))
         with _stage(stages, "check"):
@@ -170,6 +171,7 @@ def compile(
         expected=expected,
         measured=measured,
         riskiest=riskiest,
+        negatives_alone=tuple(label for label, only in zip(labels, alone) if only),
         rejection=rejection,
         stages=stages,
         warnings=tuple(warnings),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from t2m_edge.cli.choices import one_of
 from t2m_edge.cli.options import Debug, Json, Overwrite, PackName, new_app
 from t2m_edge.cli.output import print_json, say, warn
+
+if TYPE_CHECKING:
+    from t2m_edge.compiler.report import CompileReport
 
 app = new_app()
 
@@ -108,27 +112,57 @@ def compile_task(
             f"  reject  'none of these' under a logit of {report.rejection.logit:.2f}, set on {set_on}: "
             f"{report.rejection.rate:.0%} of them still get a name"
         )
-    if (measured := report.measured) is not None:
-        say(
-            f"  known   {measured.accuracy:.0%} right on {measured.images} photos, not trained on, of the "
-            f"{measured.classes} of {k} classes that the pack was trained on"
-        )
-    if (expected := report.expected) is not None and (measured is None or measured.classes < k):
-        say(
-            f"  expect  {expected.accuracy:.0%} right on classes new to the pack ({expected.low:.0%} to "
-            f"{expected.high:.0%} in four of five such tasks)"
-        )
-    alike = (
-        ""
-        if multi_label
-        else ", ".join(f"{pair.first!r} and {pair.second!r} ({pair.likeness:.2f})" for pair in report.riskiest)
-    )
-    if alike:
-        say(f"  alike   {alike}: write what a photo shows of the one and not of the other")
+    for line in _trust(report):
+        say(line)
     for tensor, why in report.not_int8.items():
         say(f"  type    {tensor}: {why}")
     stages = ", ".join(f"{name} {seconds * 1000:.0f}" for name, seconds in report.stages.items())
     say(f"  time    {report.seconds * 1000:.0f} ms ({stages})")
+
+
+def _trust(report: CompileReport) -> Iterator[str]:
+    """How good the classifier is, and which classes it may mix up."""
+    from t2m_edge.packs.calibration import MOST_CLASSES
+
+    k, measured, expected = len(report.labels), report.measured, report.expected
+    if measured is not None:
+        away = f" ({measured.rejected:.0%} turned away as 'none of these')" if measured.rejected is not None else ""
+        yield (
+            f"  known   {measured.accuracy:.0%} right{away} on {measured.images} photos, not trained on, of "
+            f"{measured.classes} of {k} classes, if you mean what the pack knows as {_named(measured.names)}"
+        )
+    if measured is None or measured.classes < k:
+        if expected is not None:
+            fitted = f"; measured on tasks of at most {MOST_CLASSES} classes" if k > MOST_CLASSES else ""
+            away = "; before 'none of these', which may turn most such photos away" if report.rejection else ""
+            yield (
+                f"  expect  {expected.accuracy:.0%} right on classes new to the pack ({expected.low:.0%} to "
+                f"{expected.high:.0%} in four of five such tasks{fitted}){away}"
+            )
+        elif report.negatives_alone:
+            yield (
+                "  expect  not known for classes given by not: alone; say what a photo of "
+                f"{_named(report.negatives_alone)} shows"
+            )
+    hints: dict[str, list[str]] = {}
+    for pair in report.riskiest:
+        bare = [name for name in (pair.first, pair.second) if name in report.negatives_alone]
+        hint = (
+            f"say what a photo of {_named(bare)} shows"
+            if bare
+            else "write what a photo shows of the one and not of the other"
+        )
+        hints.setdefault(hint, []).append(f"{pair.first!r} and {pair.second!r} ({pair.likeness:.2f})")
+    for hint, pairs in hints.items():
+        yield f"  alike   {', '.join(pairs)}: {hint}"
+
+
+def _named(names: Sequence[str], most: int = 4) -> str:
+    """'a', 'b' and 'c'; of many names the first, and how many more there are."""
+    shown = [repr(name) for name in names[:most]]
+    if len(names) > most:
+        shown.append(f"{len(names) - most} more")
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
 def _target_of(output: Path | None, endings: dict[str, str]) -> str:
