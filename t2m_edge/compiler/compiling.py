@@ -31,7 +31,7 @@ from t2m_exporters.quantize_head import quantize_head
 from t2m_exporters.weights import rounded_head
 from t2m_runtime import Classifier, Head, InputError, Manifest, QuantizedHead, WorkError
 from t2m_runtime.head import scores_of
-from t2m_runtime.manifest import MANIFEST_SCHEMA, NEVER_REACHED, OutputSpec
+from t2m_runtime.manifest import MANIFEST_SCHEMA, NEVER_REACHED, PRESENT, OutputSpec
 
 PROBES = 4
 CHECK_THREADS = 4
@@ -71,7 +71,8 @@ def compile(
         multi_label: each class is a question of its own ("animals with fur") with a sigmoid and a threshold of its own;
             one class is enough. ``multi_label.py`` says what a score of 0.5 means.
         full_parity: run the artifact on all probe images of the pack, not on four.
-        min_agreement: share of bank images on which the written head must choose the float head's class.
+        min_agreement: share of bank images on which the written head must choose the float head's class; of a
+            multi-label model, share of the scores that must say as the float head whether the class is present.
         overwrite: replace an existing file.
 
     Returns:
@@ -137,12 +138,12 @@ def compile(
         check = partial(_run, data, loaded, head, manifest, full_parity)
         checked = stack.enter_context(running(check)) if target != "head" else lambda: None
         with _stage(stages, "compare"):
-            parity = _compare(loaded, head, written, target, precision)
+            parity = _compare(loaded, head, written, target, precision, 0.0 if multi_label else None)
             if parity.top1_agreement < min_agreement:
                 raise WorkError(
                     f"the {precision} head agrees with the float head on {parity.top1_agreement:.1%} of "
-                    f"{parity.images} bank images, under the floor of {min_agreement:.1%}: the error enters in "
-                    f"{worst_layer(head, written, _bank(loaded, written))}; "
+                    f"{'the answers on ' if multi_label else ''}{parity.images} bank images, under the floor of "
+                    f"{min_agreement:.1%}: the error enters in {worst_layer(head, written, _bank(loaded, written))}; "
                     "use --precision fp32, describe near-identical classes more distinctly, or accept it with "
                     f"--min-agreement {np.floor(parity.top1_agreement * 100) / 100:g}"
                 )
@@ -186,14 +187,16 @@ def _quantise(pack: Pack, head: Head, precision: str, scores: str) -> Head | Qua
     return quantize_head(head, bank.features, info.scale, info.zero_point, info.logits, bank.real, softmax)
 
 
-def _compare(pack: Pack, head: Head, written: Head | QuantizedHead, target: str, precision: str) -> Parity:
+def _compare(
+    pack: Pack, head: Head, written: Head | QuantizedHead, target: str, precision: str, level: float | None
+) -> Parity:
     """How close the written head is to the float one on the bank."""
     bank = pack.bank
     if isinstance(written, QuantizedHead):
-        return head_parity(head, written, bank.features, bank.real)
+        return head_parity(head, written, bank.features, bank.real, level)
     if precision == "fp32":
         return Parity(0.0, 0.0, 1.0, 1.0, len(bank.features))
-    return compare(head.logits(bank.real), rounded_head(head, target, precision).logits(bank.real))
+    return compare(head.logits(bank.real), rounded_head(head, target, precision).logits(bank.real), level)
 
 
 def _bank(pack: Pack, head: Head | QuantizedHead) -> np.ndarray:
@@ -252,7 +255,7 @@ def _run(data: bytes, pack: Pack, head: Head, manifest: Manifest, full: bool) ->
             f"{classifier.engine.name} {classifier.engine.version}: the error enters in the backbone; "
             "use another --precision, and report it"
         )
-    parity = compare(expected, found)
+    parity = compare(expected, found, PRESENT if manifest.output.scores == "sigmoid" else None)
     return ModelParity(parity.images, parity.max_abs, parity.mean_abs, parity.cosine, parity.top1_agreement)
 
 

@@ -19,7 +19,7 @@ class ModelParity:
     """The artifact itself, run by its engine on probe images, against the float backbone with the float head.
 
     Its outputs are compared: absolute errors, mean cosine of the centred outputs, and the share of probes whose best
-    class is the same.
+    class is the same; of a multi-label model, of scores that say the same.
     """
 
     images: int

@@ -10,7 +10,7 @@ import typer
 
 from t2m_edge.cli.choices import one_of
 from t2m_edge.cli.options import Debug, Json, Overwrite, PackName, new_app
-from t2m_edge.cli.output import print_json, say, warn
+from t2m_edge.cli.output import count_classes, print_json, say, warn
 
 if TYPE_CHECKING:
     from t2m_edge.compiler.report import CompileReport
@@ -87,16 +87,18 @@ def compile_task(
         print_json("compile", report.to_dict())
         return
     warn(report.warnings)
-    k = len(report.labels)
-    say(f"{report.output}: {k} classes, {report.precision} {report.target}, {report.size_bytes:,} bytes")
+    classes = count_classes(len(report.labels), report.rejection is not None)
+    say(f"{report.output}: {classes}, {report.precision} {report.target}, {report.size_bytes:,} bytes")
     say(f"  pack    {report.pack}")
+    answers = "the answers on " if multi_label else ""
     say(
-        f"  head    agrees with the float head on {report.head.top1_agreement:.1%} of {report.head.images:,} "
-        f"bank images (cosine {report.head.cosine:.4f})"
+        f"  head    agrees with the float head on {report.head.top1_agreement:.1%} of {answers}"
+        f"{report.head.images:,} bank images (cosine {report.head.cosine:.4f})"
     )
     if report.model is not None:
+        said = "agrees with" if multi_label else "same best class as"
         say(
-            f"  model   same best class as the float model on {report.model.agreement:.0%} of {report.model.images} "
+            f"  model   {said} the float model on {report.model.agreement:.0%} of {answers}{report.model.images} "
             f"probe images (outputs differ by at most {report.model.max_error:.4f}, {report.model.mean_error:.4f} in "
             f"the mean; cosine {report.model.cosine:.4f})"
         )
