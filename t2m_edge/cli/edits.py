@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from t2m_edge.cli.output import count_classes, print_json, say
+from t2m_edge.cli.output import count_classes, print_json, say, warn
 
 if TYPE_CHECKING:
     from t2m_edge.compiler.editing import EditReport
@@ -19,6 +19,7 @@ def say_edit(command: str, report: EditReport, json: bool) -> None:
         print_json(command, asdict(report))
         return
     checked = "" if report.self_test_error is None else f", self-test right (off by {report.self_test_error:.2g})"
+    warn(report.warnings)
     none = NONE_LABEL in report.labels
     classes = count_classes(len(report.labels) - none, none)
     say(f"{report.output}: {classes}, {report.size_bytes:,} bytes{checked}")

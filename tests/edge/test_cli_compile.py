@@ -216,6 +216,11 @@ def test_pack_info_list_and_export(tiny_pack, tmp_path, capsys):
     assert run(["pack", "export", str(tiny_pack), "-o", str(output)]) == 2
 
 
+def test_pack_info_gives_accuracies_in_percent(capsys):
+    assert run(["pack", "info"]) == 0
+    assert "cifar100 48.7%, tiny_imagenet 37.4%, grocery 57.7%\n" in capsys.readouterr().out
+
+
 def test_pack_build_never_replaces_a_folder_that_is_no_pack(tmp_path, capsys):
     from t2m_edge.cli.commands.pack import refuse_folder
     from t2m_runtime import InputError

@@ -71,7 +71,10 @@ def manifest_of(data: bytes, name: str) -> Manifest:
     if kind == "tflite":
         text = read_associated_file(data, TFLITE_MEMBER, MAX_MANIFEST_BYTES)
     elif kind == "onnx":
-        text = read_metadata(data, ONNX_KEY, MAX_MANIFEST_BYTES)
+        try:
+            text = read_metadata(data, ONNX_KEY, MAX_MANIFEST_BYTES)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
     elif kind == "head":
         manifest = read_head_manifest(data)
         if manifest is None:
