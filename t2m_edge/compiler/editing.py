@@ -204,7 +204,7 @@ def read_artifact(path: str | Path) -> Artifact:
     """A full model or head file that compile wrote; InputError where it is not."""
     data = read_bytes(path)
     manifest, kind = manifest_of(data, str(path)), kind_of(data)
-    head = load_head(data)[0] if kind == "head" else read_head(data, kind, manifest)
+    head = load_head(data, str(path))[0] if kind == "head" else read_head(data, kind, manifest)
     return Artifact(data, kind, manifest, head)
 
 

@@ -192,6 +192,16 @@ def test_what_cannot_be_done_is_one_line_and_no_file(made, tmp_path, tiny_pack):
     assert not out.exists()
 
 
+@pytest.mark.parametrize("target", ["tflite", "onnx", "head"])
+def test_a_file_that_is_cut_short_is_named(made, tmp_path, target):
+    data = made(FRUITS, target).read_bytes()
+    cut = tmp_path / "cut.bin"
+    for size in (len(data) // 2, len(data) - 1):
+        cut.write_bytes(data[:size])
+        with pytest.raises(InputError, match=f"^{cut}"):
+            rename(cut, "apple", "pear", tmp_path / "x.bin")
+
+
 def test_a_model_may_be_changed_in_place(made, tmp_path):
     model = tmp_path / "m.tflite"
     model.write_bytes(made(ANIMALS, "tflite").read_bytes())
