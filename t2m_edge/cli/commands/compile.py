@@ -114,8 +114,9 @@ def compile_task(
             f"  reject  'none of these' under a logit of {report.rejection.logit:.2f}, set on {set_on}: "
             f"{report.rejection.rate:.0%} of them still get a name"
         )
-    for line in _trust(report):
-        say(line)
+    if not multi_label:
+        for line in _trust(report):
+            say(line)
     for tensor, why in report.not_int8.items():
         say(f"  type    {tensor}: {why}")
     stages = ", ".join(f"{name} {seconds * 1000:.0f}" for name, seconds in report.stages.items())
