@@ -19,6 +19,9 @@ class Parity:
         cosine: mean over the images of the cosine between the two logit vectors, each centred over the classes.
         top1_agreement: share of images whose best class is the same, 0 to 1.
         images: how many were compared.
+
+    Where each class stands by itself (multi-label), cosine is the mean over the classes, each centred over the images,
+    and top1_agreement the share of scores on the same side of the level.
     """
 
     max_abs: float
@@ -28,11 +31,12 @@ class Parity:
     images: int
 
 
-def compare(expected: np.ndarray, found: np.ndarray) -> Parity:
+def compare(expected: np.ndarray, found: np.ndarray, level: float | None = None) -> Parity:
     """Parity of logits.
 
     Args:
         expected, found: float32 (n, k).
+        level: from which a score says that its class is present, where each class stands by itself.
 
     A class whose expected logit ties with the best to within float rounding counts as best too.
     """
@@ -42,17 +46,27 @@ def compare(expected: np.ndarray, found: np.ndarray) -> Parity:
     # Classes first: numpy reduces a long last axis many times faster than a short one.
     expected, found = np.ascontiguousarray(expected.T), np.ascontiguousarray(found.T)
     difference = np.abs(expected - found)
-    a = expected - expected.mean(0)
-    b = found - found.mean(0)
-    lengths = np.sqrt((a * a).sum(0) * (b * b).sum(0))
+    over = 0 if level is None else 1
+    a = expected - expected.mean(over, keepdims=True)
+    b = found - found.mean(over, keepdims=True)
+    lengths = np.sqrt((a * a).sum(over) * (b * b).sum(over))
     # Two constant rows point nowhere: they agree when both are.
-    cosine = np.where(lengths > 0, (a * b).sum(0) / np.maximum(lengths, 1e-30), (difference.max(0) == 0))
-    chosen = np.take_along_axis(expected, found.argmax(0)[None], 0)[0]
-    same = chosen >= expected.max(0) - 1e-6 * np.abs(expected).max(0)
+    cosine = np.where(lengths > 0, (a * b).sum(over) / np.maximum(lengths, 1e-30), (difference.max(over) == 0))
+    if level is not None:
+        same = (expected >= level) == (found >= level)
+    else:
+        chosen = np.take_along_axis(expected, found.argmax(0)[None], 0)[0]
+        same = chosen >= expected.max(0) - 1e-6 * np.abs(expected).max(0)
     return Parity(float(difference.max()), float(difference.mean()), float(cosine.mean()), float(same.mean()), images)
 
 
-def head_parity(head: Head, quantized: QuantizedHead, features: np.ndarray, real: np.ndarray | None = None) -> Parity:
+def head_parity(
+    head: Head,
+    quantized: QuantizedHead,
+    features: np.ndarray,
+    real: np.ndarray | None = None,
+    level: float | None = None,
+) -> Parity:
     """Float head against int8 head on the same int8 features, so that only the head's own rounding shows.
 
     Float logits under the least that the int8 head can give count as that one: quantize_head chose it so that softmax
@@ -61,13 +75,14 @@ def head_parity(head: Head, quantized: QuantizedHead, features: np.ndarray, real
     Args:
         features: int8 (n, d) at the quantised head's input scale and zero point.
         real: the features dequantised, float32 (n, d), where they are at hand.
+        level: as for ``compare``.
     """
     if real is None:
         scale, zero = np.float32(quantized.input_scale), np.float32(quantized.input_zero_point)
         real = (features.astype(np.float32) - zero) * scale
     last = quantized.layers[-1]
     least = np.float32(last.output_scale) * (-128 - last.output_zero_point)
-    return compare(np.maximum(head.logits(real), least), quantized.logits(features))
+    return compare(np.maximum(head.logits(real), least), quantized.logits(features), level)
 
 
 def worst_layer(head: Head, written: Head | QuantizedHead, features: np.ndarray) -> str:

@@ -38,6 +38,11 @@ def say(text: str = "") -> None:
     print(printable(text).encode(encoding, errors="replace").decode(encoding))
 
 
+def count_classes(count: int, none: bool = False) -> str:
+    """ "1 class", "4 classes"; none: whether there is "none of these" beside them."""
+    return f"{count} class{'' if count == 1 else 'es'}" + (" and 'none of these'" if none else "")
+
+
 def printable(text: str) -> str:
     """Text without control characters, so that a file name cannot drive the terminal."""
     return "".join(char if unicodedata.category(char) not in ("Cc", "Cs", "Zl", "Zp") else "?" for char in text)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from t2m_runtime import InputError
+
 TARGETS = ("tflite", "onnx", "head")
 PRECISIONS = ("int8", "fp32", "fp16", "int8-dynamic")
 OUTPUT_TYPES = ("float32", "uint8", "int8")
 SCORES = ("softmax", "logits")
 """What --scores takes; --multi-label gives "sigmoid"."""
 ENDINGS = {"tflite": "tflite", "onnx": "onnx", "head": "t2mh"}
+KINDS = {"tflite": "a tflite model", "onnx": "an onnx model", "head": "a head file"}
 
 
 def why_not(target: str, precision: str, output_type: str = "float32", scores: str = "softmax") -> str | None:
@@ -24,6 +29,17 @@ def why_not(target: str, precision: str, output_type: str = "float32", scores: s
     elif scores == "sigmoid" and output_type != "float32":
         return "multi-label scores are float32; leave --output-type out"
     return None
+
+
+def check_ending(path: Path, target: str) -> None:
+    """Raises InputError where a file's ending says another target than is written. Unknown endings say nothing."""
+    ending = path.suffix.casefold().lstrip(".")
+    other = next((name for name, known in ENDINGS.items() if known == ending), target)
+    if other != target:
+        raise InputError(
+            f"{path} has the ending of {KINDS[other]}, and {KINDS[target]} is written; "
+            f"name it {path.with_suffix('.' + ENDINGS[target])}"
+        )
 
 
 def not_int8(target: str, output_type: str, scores: str) -> dict[str, str]:

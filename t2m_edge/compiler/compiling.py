@@ -14,7 +14,7 @@ import numpy as np
 
 from t2m_edge import __version__
 from t2m_edge.compiler.artifacts import head_test, output_spec, with_self_test, write_artifact
-from t2m_edge.compiler.cells import ENDINGS, OUTPUT_TYPES, PRECISIONS, SCORES, TARGETS, not_int8, why_not
+from t2m_edge.compiler.cells import ENDINGS, OUTPUT_TYPES, PRECISIONS, SCORES, TARGETS, check_ending, not_int8, why_not
 from t2m_edge.compiler.known_words import check_words
 from t2m_edge.compiler.made_with import made_with
 from t2m_edge.compiler.negatives_alone import negatives_alone, with_lead
@@ -31,7 +31,7 @@ from t2m_exporters.quantize_head import quantize_head
 from t2m_exporters.weights import rounded_head
 from t2m_runtime import Classifier, Head, InputError, Manifest, QuantizedHead, WorkError
 from t2m_runtime.head import scores_of
-from t2m_runtime.manifest import MANIFEST_SCHEMA, NEVER_REACHED, OutputSpec
+from t2m_runtime.manifest import MANIFEST_SCHEMA, NEVER_REACHED, PRESENT, OutputSpec
 
 PROBES = 4
 CHECK_THREADS = 4
@@ -60,7 +60,8 @@ def compile(
 
     Args:
         task: a descriptions file (.txt, .csv, .json, .yaml) or a Task.
-        output: file to write; by default the task's name with the target's ending, in the working folder.
+        output: file to write, not one that is read; by default the task's name with the target's ending, in the
+            working folder.
         pack: "default", the path of a pack, or a loaded Pack.
         target: "tflite", "onnx", or "head": a head file for a runtime that has the backbone.
         precision: "int8" (weights and activations), "fp32", "fp16" or "int8-dynamic" (int8 weights alone).
@@ -70,7 +71,8 @@ def compile(
         multi_label: each class is a question of its own ("animals with fur") with a sigmoid and a threshold of its own;
             one class is enough. ``multi_label.py`` says what a score of 0.5 means.
         full_parity: run the artifact on all probe images of the pack, not on four.
-        min_agreement: share of bank images on which the written head must choose the float head's class.
+        min_agreement: share of bank images on which the written head must choose the float head's class; of a
+            multi-label model, share of the scores that must say as the float head whether the class is present.
         overwrite: replace an existing file.
 
     Returns:
@@ -98,20 +100,24 @@ def compile(
         loaded = pack if isinstance(pack, Pack) else load_pack(pack)
         if target != "head":
             loaded.need_backbone(target, precision)
+        inputs = [loaded.path]
         if not isinstance(task, Task):
+            inputs.append(Path(task))
             task = read_task(task, max_classes=loaded.info.max_classes, min_classes=1 if multi_label else 2)
         path = Path(output) if output is not None else Path(f"{task.name}.{ENDINGS[target]}")
-        check_output(path, overwrite)
+        check_ending(path, target)
+        check_output(path, overwrite, inputs)
     with _stage(stages, "encode"):
         encoder = loaded.text_encoder
         warnings = [*task.warnings, *check_words(task, encoder)]
         labels = tuple(c.name for c in task.classes)
         texts, negatives = [c.texts for c in task.classes], [c.negatives for c in task.classes]
         classes = class_vectors(encoder.encode, loaded.centres, labels, texts, negatives, loaded.info.prompts)
+    alone = negatives_alone(task)
     with _stage(stages, "hypernetwork"):
         head = loaded.head(labels, classes)
         if not multi_label:
-            head = with_lead(head, negatives_alone(task), loaded.bank.real)
+            head = with_lead(head, alone, loaded.bank.real)
     made, rejection = head, None
     with _stage(stages, "quantise"):
         if multi_label:
@@ -132,19 +138,19 @@ def compile(
         check = partial(_run, data, loaded, head, manifest, full_parity)
         checked = stack.enter_context(running(check)) if target != "head" else lambda: None
         with _stage(stages, "compare"):
-            parity = _compare(loaded, head, written, target, precision)
+            parity = _compare(loaded, head, written, target, precision, 0.0 if multi_label else None)
             if parity.top1_agreement < min_agreement:
                 raise WorkError(
                     f"the {precision} head agrees with the float head on {parity.top1_agreement:.1%} of "
-                    f"{parity.images} bank images, under the floor of {min_agreement:.1%}: the error enters in "
-                    f"{worst_layer(head, written, _bank(loaded, written))}; "
+                    f"{'the answers on ' if multi_label else ''}{parity.images} bank images, under the floor of "
+                    f"{min_agreement:.1%}: the error enters in {worst_layer(head, written, _bank(loaded, written))}; "
                     "use --precision fp32, describe near-identical classes more distinctly, or accept it with "
                     f"--min-agreement {np.floor(parity.top1_agreement * 100) / 100:g}"
                 )
         with _stage(stages, "trust"):
-            expected = None if multi_label else expected_accuracy(made, loaded.info.calibration)
-            measured = None if multi_label else measured_accuracy(made, loaded.bank)
-            riskiest = riskiest_pairs(made)
+            expected = None if multi_label else expected_accuracy(made, loaded.info.calibration, alone)
+            measured = None if multi_label else measured_accuracy(head, loaded.bank, alone)
+            riskiest = () if multi_label else riskiest_pairs(made)
         with _stage(stages, "save"):
             move = stack.enter_context(written_aside(path, data, overwrite))
         with _stage(stages, "check"):
@@ -166,6 +172,7 @@ def compile(
         expected=expected,
         measured=measured,
         riskiest=riskiest,
+        negatives_alone=tuple(label for label, only in zip(labels, alone) if only),
         rejection=rejection,
         stages=stages,
         warnings=tuple(warnings),
@@ -180,14 +187,16 @@ def _quantise(pack: Pack, head: Head, precision: str, scores: str) -> Head | Qua
     return quantize_head(head, bank.features, info.scale, info.zero_point, info.logits, bank.real, softmax)
 
 
-def _compare(pack: Pack, head: Head, written: Head | QuantizedHead, target: str, precision: str) -> Parity:
+def _compare(
+    pack: Pack, head: Head, written: Head | QuantizedHead, target: str, precision: str, level: float | None
+) -> Parity:
     """How close the written head is to the float one on the bank."""
     bank = pack.bank
     if isinstance(written, QuantizedHead):
-        return head_parity(head, written, bank.features, bank.real)
+        return head_parity(head, written, bank.features, bank.real, level)
     if precision == "fp32":
         return Parity(0.0, 0.0, 1.0, 1.0, len(bank.features))
-    return compare(head.logits(bank.real), rounded_head(head, target, precision).logits(bank.real))
+    return compare(head.logits(bank.real), rounded_head(head, target, precision).logits(bank.real), level)
 
 
 def _bank(pack: Pack, head: Head | QuantizedHead) -> np.ndarray:
@@ -246,7 +255,7 @@ def _run(data: bytes, pack: Pack, head: Head, manifest: Manifest, full: bool) ->
             f"{classifier.engine.name} {classifier.engine.version}: the error enters in the backbone; "
             "use another --precision, and report it"
         )
-    parity = compare(expected, found)
+    parity = compare(expected, found, PRESENT if manifest.output.scores == "sigmoid" else None)
     return ModelParity(parity.images, parity.max_abs, parity.mean_abs, parity.cosine, parity.top1_agreement)
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unicodedata import category
 
 import numpy as np
 
 from t2m_edge import __version__
 from t2m_edge.compiler.artifacts import output_spec, with_self_test, write_artifact
+from t2m_edge.compiler.cells import check_ending
 from t2m_edge.compiler.made_with import made_with
 from t2m_edge.compiler.saving import check_output, save
+from t2m_edge.task.description import MAX_NAME_LENGTH, plain_name
 from t2m_exporters.heads import backbone_of, read_head
 from t2m_exporters.ranges import from_interval
 from t2m_runtime import (
@@ -32,12 +35,16 @@ from t2m_runtime.manifest import NONE_LABEL, HeadTest, SelfTest
 
 @dataclass(frozen=True)
 class EditReport:
-    """What was written: a full model or a head file, its classes, and the error of its self-test (None: not run)."""
+    """What was written: a full model or a head file, its classes, and the error of its self-test (None: not run).
+
+    warnings: one line each.
+    """
 
     output: str
     size_bytes: int
     labels: tuple[str, ...]
     self_test_error: float | None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,8 +68,7 @@ def merge(model: str | Path, head: str | Path, output: str | Path, *, overwrite:
     Raises:
         InputError: a file is broken or of the wrong kind, or the head is another backbone's; nothing is written.
     """
-    check_output(Path(output), overwrite)
-    old = read_artifact(model)
+    old = _to_change(model, Path(output), overwrite, head)
     if old.kind == "head":
         raise InputError(f"{model} is a head file; give the full model first: t2m-edge merge MODEL HEAD")
     loaded, facts = load_head(head)
@@ -84,13 +90,15 @@ def merge(model: str | Path, head: str | Path, output: str | Path, *, overwrite:
 def remove(model: str | Path, classes: Sequence[str], output: str | Path, *, overwrite: bool = False) -> EditReport:
     """Take classes out of an artifact (full model or head file).
 
+    The class "none of these" stays as it was set: with fewer classes beside it, no image that it rejects gets a name.
+    More classes would take images from it, which is why ``add`` refuses it.
+
     Raises:
         InputError: no such class, under two would be left, or the pack's classes depend on each other.
     """
-    check_output(Path(output), overwrite)
-    old = read_artifact(model)
+    old = _to_change(model, Path(output), overwrite)
     for name in classes:
-        _index(old.manifest, name)
+        _index(old.manifest, name, model)
     rows = [i for i, label in enumerate(old.manifest.labels) if label not in classes]
     if len(rows) < 2:
         raise InputError(f"{len(rows)} of {len(old.manifest.labels)} classes would be left; a classifier needs two")
@@ -113,7 +121,14 @@ def remove(model: str | Path, classes: Sequence[str], output: str | Path, *, ove
         self_test=None,
     )
     head = replace(old.head, labels=labels, layers=(*old.head.layers[:-1], last))
-    return write_edited(old, head, manifest, Path(output), overwrite, test)
+    report = write_edited(old, head, manifest, Path(output), overwrite, test)
+    if manifest.reject is None:
+        return report
+    warning = (
+        f"{NONE_LABEL!r} stays as it was set for {len(old.manifest.labels) - 1} classes and may reject more than "
+        f"{len(rows) - 1} need; compile these with --reject to set it anew"
+    )
+    return replace(report, warnings=(warning,))
 
 
 def rename(model: str | Path, before: str, after: str, output: str | Path, *, overwrite: bool = False) -> EditReport:
@@ -122,11 +137,13 @@ def rename(model: str | Path, before: str, after: str, output: str | Path, *, ov
     Raises:
         InputError: no such class, or the new name is taken or no label.
     """
-    check_output(Path(output), overwrite)
-    old = read_artifact(model)
-    index = _index(old.manifest, before)
+    old = _to_change(model, Path(output), overwrite)
+    index = _index(old.manifest, before, model)
     if before == NONE_LABEL and old.manifest.reject is not None:
         raise InputError(f"{NONE_LABEL!r} is what makes the model reject images; its name is fixed")
+    if after == before:
+        raise InputError(f"the class is called {after!r} already; give another name")
+    _check_name(after)
     if after in old.manifest.labels:
         raise InputError(f"the class {after!r} is there already; give another name")
     labels = tuple(after if i == index else label for i, label in enumerate(old.manifest.labels))
@@ -152,8 +169,7 @@ def add(
     Raises:
         InputError: another backbone, a class that is there already, or classes that depend on each other.
     """
-    check_output(Path(output), overwrite)
-    old = read_artifact(model)
+    old = _to_change(model, Path(output), overwrite, head)
     more, facts = load_head(head)
     check_head(more, facts, old.manifest, str(head))
     if old.manifest.output.scores == "sigmoid":
@@ -163,10 +179,10 @@ def add(
     for name, manifest in ((model, old.manifest), (head, facts)):
         if manifest.reject is not None:
             raise InputError(
-                f"{name} has the class {NONE_LABEL!r}, which was set for its own classes; compile all classes with "
-                "--reject instead"
+                f"{name} has the class {NONE_LABEL!r}, which was set for its own classes: beside more it would reject "
+                "too little; compile all classes with --reject instead"
             )
-    rows = [_index(facts, name) for name in classes] or list(range(len(facts.labels)))
+    rows = [_index(facts, name, head) for name in classes] or list(range(len(facts.labels)))
     for i in rows:
         if facts.labels[i] in old.manifest.labels:
             raise InputError(f"the class {facts.labels[i]!r} is there already; remove or rename it first")
@@ -178,11 +194,17 @@ def add(
     return write_edited(old, replace(old.head, labels=labels, layers=(last,)), manifest, Path(output), overwrite, test)
 
 
+def _to_change(model: str | Path, output: Path, overwrite: bool, *others: str | Path) -> Artifact:
+    """The artifact to change, when it may be written to ``output``: to its own file, but to none of the others."""
+    check_output(output, overwrite, [Path(other) for other in others])
+    return read_artifact(model)
+
+
 def read_artifact(path: str | Path) -> Artifact:
     """A full model or head file that compile wrote; InputError where it is not."""
     data = read_bytes(path)
     manifest, kind = manifest_of(data, str(path)), kind_of(data)
-    head = load_head(data)[0] if kind == "head" else read_head(data, kind, manifest)
+    head = load_head(data, str(path))[0] if kind == "head" else read_head(data, kind, manifest)
     return Artifact(data, kind, manifest, head)
 
 
@@ -199,6 +221,7 @@ def write_edited(
     Args:
         test: of a head file, complete; a full model's is made from the old one's image.
     """
+    check_ending(output, old.kind)
     manifest = replace(manifest, tool_version=__version__, made_with=made_with())
     if old.kind == "head":
         data = write_artifact(b"", head, replace(manifest, self_test=test))
@@ -254,14 +277,28 @@ def _least(layer: QuantizedLayer) -> float:
     return layer.output_scale * (-128 - layer.output_zero_point)
 
 
-def _index(manifest: Manifest, name: str) -> int:
+def _index(manifest: Manifest, name: str, path: str | Path) -> int:
+    """Number of a class of the artifact at ``path``."""
     if name not in manifest.labels:
         from difflib import get_close_matches
 
-        near = get_close_matches(name, manifest.labels, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "t2m-edge inspect lists them"
-        raise InputError(f"there is no class {name!r}; {hint}")
+        plain = {plain_name(label): label for label in manifest.labels}
+        near = get_close_matches(plain_name(name), plain, n=1)
+        hint = f"did you mean {plain[near[0]]!r}?" if near else "t2m-edge inspect lists them"
+        raise InputError(f"{path} has no class {name[:MAX_NAME_LENGTH]!r}; {hint}")
     return manifest.labels.index(name)
+
+
+def _check_name(name: str) -> None:
+    """Raises InputError where a class cannot be called so."""
+    if not name.strip():
+        raise InputError("the new name is empty; give one that is seen")
+    if name != name.strip():
+        raise InputError(f"the new name {name!r} has space around it; give it without")
+    if len(name) > MAX_NAME_LENGTH:
+        raise InputError(f"the new name has {len(name):,} characters; give one of at most {MAX_NAME_LENGTH}")
+    if any(category(char) in ("Cc", "Cs", "Zl", "Zp") for char in name):
+        raise InputError(f"the new name {name!r} has a line end or another control character in it; give plain text")
 
 
 def _need_independent(manifest: Manifest, path: str | Path) -> None:

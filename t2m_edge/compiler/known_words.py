@@ -6,36 +6,72 @@ from t2m_edge.task import ClassDescription, Task
 from t2m_edge.text import TextEncoder
 from t2m_runtime import InputError
 
+SHOWN = 5
+"""Classes of unknown words that one error names."""
+
 
 def check_words(task: Task, encoder: TextEncoder) -> list[str]:
-    """Warnings for classes of which under half of the words are known, and for texts over the token limit.
+    """Warnings for classes of which under half of the words are known, for texts of which none is, and for texts over
+    the token limit.
 
     Raises:
-        InputError: the encoder knows no word of a class.
+        InputError: the encoder knows no word of a class, as of one that is written in another script or in signs alone.
     """
-    warnings = []
+    warnings, unknown_classes = [], []
     for description in task.classes:
-        words = [pair for text in _texts(description) for pair in encoder.words(text)]
-        unknown = list(dict.fromkeys(word for word, known in words if not known))
-        where = f"{task.source}, line {description.line}: " if description.line else ""
-        shown = ", ".join(repr(w) for w in unknown[:8]) + (" ..." if len(unknown) > 8 else "")
-        if words and len(unknown) and not any(known for _, known in words):
-            raise InputError(
-                f"{where}class {description.name!r}: the text encoder knows none of its words ({shown}); "
+        by_text = [(text, encoder.words(text)) for text in _texts(description)]
+        words = [pair for _, pairs in by_text for pair in pairs]
+        if not any(met for _, met in words):
+            unknown_classes.append(description)
+            continue
+        where = f"{_place(task, description)}class {description.name!r}: "
+        if sum(not met for _, met in words) * 2 > len(words):
+            warnings.append(
+                f"{where}the text encoder knows under half of its words (not {_shown(words)}); "
                 "describe it in plain English words"
             )
-        if sum(not known for _, known in words) * 2 > len(words):
-            warnings.append(
-                f"{where}class {description.name!r}: the text encoder knows under half of its words "
-                f"(not {shown}); describe it in plain English words"
-            )
+        else:
+            warnings += [
+                f"{where}the text encoder knows no word of the text {text[:40]!r}; write it in plain English words"
+                for text, pairs in by_text[1:]
+                if not any(met for _, met in pairs)
+            ]
         warnings += [
-            f"{where}class {description.name!r}: a text of {n} tokens is cut after {encoder.max_tokens}: {text[:40]!r}"
+            f"{where}a text of {n} tokens is cut after {encoder.max_tokens}: {text[:40]!r}"
             for text in (*description.texts, *description.negatives)
             # A token is at least one character, so that most texts need no count.
             if len(text) > encoder.max_tokens and (n := encoder.token_count(text)) > encoder.max_tokens
         ]
+    if unknown_classes:
+        raise InputError(_unknown(task, unknown_classes, encoder))
     return warnings
+
+
+def _unknown(task: Task, classes: list[ClassDescription], encoder: TextEncoder) -> str:
+    """What to tell of classes without a known word."""
+    if len(classes) == 1:
+        words = [pair for text in _texts(classes[0]) for pair in encoder.words(text)]
+        shown = f" ({_shown(words)})" if words else ""
+        return (
+            f"{_place(task, classes[0])}class {classes[0].name!r}: the text encoder knows none of its words{shown}; "
+            "describe it in plain English words"
+        )
+    lines = [f"{c.name!r}" + (f" (line {c.line})" if c.line else "") for c in classes[:SHOWN]]
+    more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
+    return (
+        f"{task.source or task.name}: the text encoder knows no word of the classes {', '.join(lines)}{more}; "
+        "describe them in plain English words"
+    )
+
+
+def _shown(words: list[tuple[str, bool]]) -> str:
+    """The unknown ones of the words, the first eight."""
+    unknown = list(dict.fromkeys(word for word, met in words if not met))
+    return ", ".join(repr(w) for w in unknown[:8]) + (" ..." if len(unknown) > 8 else "")
+
+
+def _place(task: Task, description: ClassDescription) -> str:
+    return f"{task.source}, line {description.line}: " if description.line else ""
 
 
 def _texts(description: ClassDescription) -> tuple[str, ...]:

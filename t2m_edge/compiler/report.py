@@ -19,7 +19,7 @@ class ModelParity:
     """The artifact itself, run by its engine on probe images, against the float backbone with the float head.
 
     Its outputs are compared: absolute errors, mean cosine of the centred outputs, and the share of probes whose best
-    class is the same.
+    class is the same; of a multi-label model, of scores that say the same.
     """
 
     images: int
@@ -39,7 +39,9 @@ class CompileReport:
     not_int8: of an int8 artifact: tensors that are not int8 -> why.
     expected: the accuracy to expect of classes new to the pack, by what it did on others; None where nothing is known.
     measured: the accuracy on images of those classes of the task that the pack was trained on; None where it has none.
-    riskiest: the pairs of classes most likely to be taken for each other.
+    riskiest: the pairs of classes most likely to be taken for each other; none where none are alike, or of
+        a multi-label model.
+    negatives_alone: the classes that are given by negative texts alone.
     rejection: how "none of these" was set; None without it.
     stages: seconds by stage, in the order in which they ran.
     """
@@ -57,6 +59,7 @@ class CompileReport:
     expected: ExpectedAccuracy | None
     measured: MeasuredAccuracy | None
     riskiest: tuple[RiskyPair, ...]
+    negatives_alone: tuple[str, ...]
     rejection: Rejection | None
     stages: dict[str, float]
     warnings: tuple[str, ...]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from t2m_runtime import InputError
 
 
-def check_output(path: Path, overwrite: bool) -> None:
-    """Raises InputError where a file may not be written."""
+def check_output(path: Path, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
+    """Raises InputError where a file may not be written: above all, ``inputs`` are not replaced by what they make."""
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the file to write with -o")
+    if path.exists() and any(given.exists() and path.samefile(given) for given in inputs):
+        raise InputError(f"{path} is what this reads, so it is not replaced; give another name with -o")
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; give another name with -o, or --overwrite")
     if not path.parent.is_dir():

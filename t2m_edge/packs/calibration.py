@@ -9,6 +9,9 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+MOST_CLASSES = 20
+"""Of the tasks that accuracy models are fitted on; for more classes they are carried on."""
+
 
 @dataclass(frozen=True)
 class AccuracyModel:

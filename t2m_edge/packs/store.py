@@ -36,7 +36,9 @@ class PackStore:
             try:
                 self._zip = zipfile.ZipFile(path)
             except READ_ERRORS as error:
-                raise InputError(f"{path} is not a pack ({error}); give a pack folder or a .t2mpack file") from None
+                if _begins_like_a_zip(path):
+                    raise InputError(f"{path} is damaged or cut off ({error}); get the pack again") from None
+                raise InputError(f"{path} is not a pack; give a pack folder or a .t2mpack file") from None
         raw = self._raw(INDEX, MAX_INDEX_BYTES)
         self.sha256 = hashlib.sha256(raw).hexdigest()
         try:
@@ -83,3 +85,11 @@ class PackStore:
         except READ_ERRORS as error:
             what = "the file is missing" if isinstance(error, (KeyError, FileNotFoundError)) else str(error)
             raise InputError(f"{self.path}: cannot read {name} ({what}); get the pack again") from None
+
+
+def _begins_like_a_zip(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PK\3\4"
+    except OSError:
+        return False

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from t2m_edge.task.description import ClassDescription, Task
+from t2m_edge.task.description import ClassDescription, Task, plain_name
 from t2m_edge.task.source import problem, quoted
 from t2m_runtime.errors import InputError
 
@@ -67,7 +67,11 @@ def finished_task(classes: Sequence[ClassDescription], source: str, min_classes:
         found = f"only the class {quoted(classes[0].name)}" if classes else "no class"
         least = "one class" if min_classes == 1 else "two classes, one a line"
         raise InputError(f"{source}: found {found}; write at least {least}")
-    warnings = [*_negation_warnings(classes, source), *_identical_warnings(classes, source)]
+    warnings = [
+        *_negation_warnings(classes, source),
+        *_contradiction_warnings(classes, source),
+        *_identical_warnings(classes, source),
+    ]
     return Task(Path(source).stem, tuple(classes), source, tuple(warnings))
 
 
@@ -122,9 +126,31 @@ def split_negation(text: str) -> tuple[str, list[str]]:
     return text, negatives
 
 
+def _contradiction_warnings(classes: Sequence[ClassDescription], source: str) -> Iterator[str]:
+    """Classes that look like something and do not."""
+    for item in classes:
+        against = {tuple(_WORD.findall(text.casefold())) for text in item.negatives}
+        for text in item.texts:
+            if (words := tuple(_WORD.findall(text.casefold()))) and words in against:
+                yield (
+                    f"{_place(item, source)}: {quoted(item.name)} has {quoted(text)} as a text and as a not: text; "
+                    "keep one of them"
+                )
+
+
 def _identical_warnings(classes: Sequence[ClassDescription], source: str) -> Iterator[str]:
+    by_name: dict[str, ClassDescription] = {}
+    for item in classes:
+        other = by_name.setdefault(plain_name(item.name), item)
+        if other is not item:
+            yield (
+                f"{_place(item, source)}: {quoted(item.name)} and {quoted(other.name)} (line {other.line}) are one "
+                "name in two spellings; put all texts behind one, or give names that differ"
+            )
     for first, second in near_identical([_words(item) for item in classes]):
         one, two = classes[first], classes[second]
+        if plain_name(one.name) == plain_name(two.name):
+            continue
         yield (
             f"{_place(two, source)}: {quoted(two.name)} and {quoted(one.name)} (line {one.line}) have nearly the same "
             f"words; say how they differ"
@@ -134,10 +160,12 @@ def _identical_warnings(classes: Sequence[ClassDescription], source: str) -> Ite
 def _words(item: ClassDescription) -> frozenset[str]:
     """The words that describe a class: its texts (or its name, when bare) and, apart from them, its negatives.
 
-    The second "green" of a class is another element than the first, so that how often a word stands counts too.
+    A text that stands twice says nothing more, nor does the name of a class with negatives alone. The second "green" of
+    a class is another element than the first, so that how often a word stands counts too.
     """
-    counts = Counter(word for text in item.texts or (item.name,) for word in _WORD.findall(text.casefold()))
-    counts += Counter(f"not {word}" for text in item.negatives for word in _WORD.findall(text.casefold()))
+    texts = set(item.texts) or (set() if item.negatives else {item.name})
+    counts = Counter(word for text in texts for word in _WORD.findall(text.casefold()))
+    counts += Counter(f"not {word}" for text in set(item.negatives) for word in _WORD.findall(text.casefold()))
     return frozenset(f"{word} {n}" for word, count in counts.items() for n in range(count))
 
 

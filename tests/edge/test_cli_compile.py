@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,16 @@ from t2m_edge.cli.main import run
 from t2m_runtime import read_manifest
 
 TASK = "zebra: a horse like animal with black and white stripes\nmoose: a large deer with broad antlers\nhorse\n"
+
+
+HATS = ("hat", "mat", "rat", "bat", "wig", "cap", "bag")
+
+
+def said(task, text, capsys, *options):
+    """What compile with the default pack prints of a task, by its first word."""
+    Path(task).write_text(text)
+    assert run(["compile", str(task), "--overwrite", *options]) == 0
+    return dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:])
 
 
 @pytest.fixture
@@ -50,6 +62,58 @@ def test_an_existing_file_stays_without_overwrite(tiny_pack, task, tmp_path, cap
     assert (tmp_path / "m.tflite").read_bytes() == b"mine"
     assert run(["compile", task, "-o", "m.tflite", "--pack", str(tiny_pack), "--overwrite"]) == 0
     assert (tmp_path / "m.tflite").read_bytes() != b"mine"
+
+
+def test_known_names_the_classes_that_it_knows_by_their_names(task, capsys):
+    found = said(task, "mouse: a computer pointing device\ncan: a verb\nzebra: not: plain coat\nunicorn\n", capsys)
+    assert found["known"].endswith(" of 2 of 4 classes, if you mean what the pack knows as 'mouse' and 'can'")
+    many = said(task, "mouse\ncan\nwolf\nbeaver\ncastle\nbanana\n", capsys)
+    assert "'wolf', 'beaver' and 2 more" in many["known"]
+
+
+def test_expect_is_not_given_for_classes_of_negatives_alone(task, capsys):
+    horse = "horse: a large animal with hooves and a mane\n"
+    assert "in four of five such tasks)" in said(task, horse + "zebra: black and white stripes", capsys)["expect"]
+    found = said(task, horse + "zebra: not: plain coat", capsys)
+    assert found["expect"] == "not known for classes given by not: alone; say what a photo of 'zebra' shows"
+    assert "alike" not in found
+    many = said(task, "".join(f"{a} {b}\n" for a in ("red", "wet", "old") for b in HATS), capsys)
+    assert "measured on tasks of at most 20 classes" in many["expect"]
+
+
+def test_alike_asks_for_a_description_where_there_is_none(task, capsys):
+    found = said(task, "castle\nwolf\none: not: stripes\nother: not: dark stripes\n", capsys)["alike"]
+    assert re.fullmatch(r"'one' and 'other' \(0.\d\d\): say what a photo of 'one' and 'other' shows", found)
+
+
+def test_reject_says_what_it_turns_away_of_the_tasks_own_classes(task, capsys):
+    found = said(task, "kiwi\nlemon\nunicorn\n", capsys, "--reject", "0.05")
+    assert re.search(r"% right \(\d+% turned away as 'none of these'\) on", found["known"])
+    assert "before 'none of these'" in found["expect"]
+
+
+def test_what_is_read_is_never_replaced(tiny_pack, task, tmp_path, capsys):
+    (tmp_path / "link.tflite").symlink_to(tmp_path / task)
+    for output in (task, f"./{task}", "link.tflite"):
+        assert run(["compile", task, "-o", output, "--pack", str(tiny_pack), "--overwrite"]) == 2
+        err = capsys.readouterr().err
+        assert len(err.splitlines()) == 1 and "is what this reads, so it is not replaced" in err
+    packed = tmp_path / "tiny.t2mpack"
+    assert run(["pack", "export", str(tiny_pack), "-o", str(packed)]) == 0
+    assert run(["compile", task, "-o", str(packed), "--pack", str(packed), "--overwrite"]) == 2
+    assert (tmp_path / task).read_text() == TASK
+    assert zipfile.is_zipfile(packed)
+
+
+@pytest.mark.parametrize(
+    "output, target", [("x.onnx", "tflite"), ("x.TFLITE", "onnx"), ("x.tflite", "head"), ("x.t2mh", "onnx")]
+)
+def test_an_ending_of_another_target_is_refused(tiny_pack, task, tmp_path, output, target, capsys):
+    assert run(["compile", task, "-o", output, "--target", target, "--pack", str(tiny_pack)]) == 2
+    err = capsys.readouterr().err
+    assert f"{output} has the ending of " in err and len(err.splitlines()) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == [task]
+    assert run(["compile", task, "-o", "x.bin", "--target", target, "--pack", str(tiny_pack)]) == 0
 
 
 def test_warnings_go_to_stderr_and_into_the_json(tiny_pack, tmp_path, capsys):
@@ -150,6 +214,11 @@ def test_pack_info_list_and_export(tiny_pack, tmp_path, capsys):
     assert "pack.json" in zipfile.ZipFile(output).namelist()
     assert run(["pack", "info", str(output), "--json"]) == 0
     assert run(["pack", "export", str(tiny_pack), "-o", str(output)]) == 2
+
+
+def test_pack_info_gives_accuracies_in_percent(capsys):
+    assert run(["pack", "info"]) == 0
+    assert "cifar100 48.7%, tiny_imagenet 37.4%, grocery 57.7%\n" in capsys.readouterr().out
 
 
 def test_pack_build_never_replaces_a_folder_that_is_no_pack(tmp_path, capsys):

@@ -287,5 +287,6 @@ def test_files_that_are_no_models(tmp_path, command, content, capsys):
 
 def test_engines_are_checked(model, capsys):
     assert run(["verify", model, "--engine", "litter"]) == 2
-    assert "litert" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith("give one of litert, tflite_runtime, onnxruntime, core\n")
     assert run(["verify", model, "--threads", "0"]) == 2
+    assert capsys.readouterr().err.startswith("error: the number of threads is 0; ")

@@ -145,6 +145,24 @@ def test_a_class_of_unknown_words_is_an_error_that_names_them(tiny_pack, tmp_pat
     assert "codes.txt, line 2" in str(error.value)
 
 
+def test_classes_of_signs_alone_and_of_unknown_words_are_refused_together(tiny_pack, tmp_path) -> None:
+    path = tmp_path / "signs.txt"
+    path.write_text("cat: fur\n!!: ?!\n")
+    with pytest.raises(InputError, match="signs.txt, line 2: class '!!': the text encoder knows none of its words; "):
+        t2m_edge.compile(path, tmp_path / "m.tflite", pack=tiny_pack)
+    path.write_text("cat\n" + "".join(f"{sign * 2}\n" for sign in ["猫", "!", "🐈", "?", "q7", "z9", "~"]))
+    with pytest.raises(InputError, match=r"'猫猫' \(line 2\), .*, 'q7q7' \(line 6\) and 2 more; describe them"):
+        t2m_edge.compile(path, tmp_path / "m.tflite", pack=tiny_pack)
+    assert not (tmp_path / "m.tflite").exists()
+
+
+def test_a_text_without_a_known_word_is_a_warning(tiny_pack, tmp_path) -> None:
+    path = tmp_path / "signs.txt"
+    path.write_text("cat: black fur; ?!; not: 猫\ndog: white fur\n")
+    report = t2m_edge.compile(path, tmp_path / "m.tflite", pack=tiny_pack)
+    assert ["'?!'" in w or "'猫'" in w for w in report.warnings] == [True, True]
+
+
 def test_a_class_of_mostly_unknown_words_is_a_warning(tiny_pack, tmp_path) -> None:
     path = tmp_path / "codes.txt"
     path.write_text("cat: fur\nbird: qwrtz plmkn wxcvb\n")

@@ -172,14 +172,41 @@ def test_what_cannot_be_done_is_one_line_and_no_file(made, tmp_path, tiny_pack):
         (lambda: add(model, together, out), "makes the classes of a task together"),
         (lambda: add(head, head, out), "is there already"),
         (lambda: rename(model, "cat", "zebra", out), "is there already"),
-        (lambda: rename(model, "cat", "a\nb", out), "control character"),
+        (lambda: rename(model, "cat", "a\nb", out), "the new name 'a.*b' has a line end or another control character"),
+        (lambda: rename(model, "cat", "", out), "the new name is empty"),
+        (lambda: rename(model, "cat", " dog", out), "the new name ' dog' has space around it"),
+        (lambda: rename(model, "cat", "x" * 300, out), "the new name has 300 characters"),
+        (lambda: rename(model, "cat", "cat", out), "the class is called 'cat' already"),
+        (lambda: remove(model, ["MOOSE"], out), f"{model} has no class 'MOOSE'; did you mean 'moose'"),
+        (lambda: add(model, head, out, classes=["cat"]), f"{head} has no class 'cat'"),
         (lambda: rename(model, "cat", "dog", model), "--overwrite"),
+        (lambda: rename(model, "cat", "dog", tmp_path / "x.onnx"), "name it .*x.tflite"),
+        (lambda: rename(head, "apple", "dog", out), "name it .*x.t2mh"),
+        (lambda: merge(model, head, head, overwrite=True), "is what this reads"),
+        (lambda: add(model, head, head, overwrite=True), "is what this reads"),
         (lambda: verify_head(head, replace_pack(tiny_pack, tmp_path)), "not by tiny 0.0.2"),
     ]
     for act, message in cases:
         with pytest.raises(InputError, match=message):
             act()
     assert not out.exists()
+
+
+@pytest.mark.parametrize("target", ["tflite", "onnx", "head"])
+def test_a_file_that_is_cut_short_is_named(made, tmp_path, target):
+    data = made(FRUITS, target).read_bytes()
+    cut = tmp_path / "cut.bin"
+    for size in (len(data) // 2, len(data) - 1):
+        cut.write_bytes(data[:size])
+        with pytest.raises(InputError, match=f"^{cut}"):
+            rename(cut, "apple", "pear", tmp_path / "x.bin")
+
+
+def test_a_model_may_be_changed_in_place(made, tmp_path):
+    model = tmp_path / "m.tflite"
+    model.write_bytes(made(ANIMALS, "tflite").read_bytes())
+    rename(model, "cat", "dog", model, overwrite=True)
+    assert read_manifest(model).labels == ("zebra", "moose", "dog")
 
 
 def replace_pack(tiny_pack: Path, folder: Path) -> Path:

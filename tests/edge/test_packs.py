@@ -46,6 +46,17 @@ def test_a_zipped_pack_is_the_same_pack(tiny_pack: Path, tmp_path: Path) -> None
     assert (zipped.text_encoder.encode(["red apple"]) == folder.text_encoder.encode(["red apple"])).all()
 
 
+def test_a_zip_that_is_cut_off_is_told_from_what_is_no_pack(tiny_pack: Path, tmp_path: Path) -> None:
+    path = tmp_path / "tiny.t2mpack"
+    zip_pack(tiny_pack, path)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(InputError, match="tiny.t2mpack is damaged or cut off .*get the pack again"):
+        load_pack(path)
+    path.write_bytes(b"no zip")
+    with pytest.raises(InputError, match="tiny.t2mpack is not a pack; give"):
+        load_pack(path)
+
+
 def test_zipping_twice_gives_the_same_bytes(tiny_pack: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         zip_pack(tiny_pack, tmp_path / f"{name}.t2mpack")

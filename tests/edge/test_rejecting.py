@@ -85,12 +85,17 @@ def test_editing_keeps_its_meaning_or_refuses(banked_pack, task, tmp_path, capsy
     t2m_edge.compile(task, model, pack=banked_pack, reject=0.2)
     editing.remove(model, [NONE_LABEL], plain)
     assert read_manifest(plain).reject is None and NONE_LABEL not in read_manifest(plain).labels
-    editing.remove(model, ["moose"], tmp_path / "fewer.tflite")
+    fewer = editing.remove(model, ["moose"], tmp_path / "fewer.tflite")
+    assert "stays as it was set for 3 classes and may reject more than 2 need" in fewer.warnings[0]
     assert read_manifest(tmp_path / "fewer.tflite").reject == 0.2
     with pytest.raises(InputError, match="its name is fixed"):
         editing.rename(model, NONE_LABEL, "other", tmp_path / "x.tflite")
     assert run(["inspect", str(model)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].split() == ["3", "none", "of", "these", "rejects"]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].split() == ["3", "none", "of", "these", "rejects"]
+    assert "3 classes and 'none of these', " in lines[0]
+    assert run(["rename", str(model), "moose", "elk", "-o", str(tmp_path / "elk.tflite")]) == 0
+    assert "3 classes and 'none of these', " in capsys.readouterr().out
     other = tmp_path / "other.txt"
     other.write_text("cat\ndog\n")
     t2m_edge.compile(other, more, pack=banked_pack, target="head")

@@ -65,6 +65,30 @@ def test_descriptions_with_the_same_words_are_named():
     assert "line 3: 'two' and 'one' (line 1) have nearly the same words" in task.warnings[0]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cat: fur\ndog: fur",
+        "cat: fur; fur\ndog: fur",
+        "cat: not: fur\ndog: not: fur",
+        "cat: a tail; not: fur\ndog: a tail; not: fur",
+    ],
+)
+def test_classes_with_the_same_texts_are_named(text):
+    assert [w for w in parse_text(text).warnings if "nearly the same words" in w and "'dog' and 'cat' (line 1)" in w]
+
+
+@pytest.mark.parametrize("text", ["cat\nCat", "cat: fur\nCat: hooves", "red pepper: fur\nRed-Pepper: hooves"])
+def test_one_name_in_two_spellings_is_a_warning(text):
+    (warning,) = parse_text(text, "t.txt").warnings
+    assert warning.startswith("t.txt, line 2: ") and "are one name in two spellings" in warning
+
+
+def test_what_a_class_looks_like_and_does_not_is_a_warning():
+    (warning,) = parse_text("cat: Fur; not: stripes; not: fur.\ndog: fur; not: stripes", "t.txt").warnings
+    assert warning == "t.txt, line 1: 'cat' has 'Fur' as a text and as a not: text; keep one of them"
+
+
 def test_a_word_that_stands_more_often_tells_descriptions_apart():
     shape = "a shiny vegetable with a blocky shape and a green stem"
     assert parse_text(f"one: {shape}; a crate of green ones\ntwo: {shape}; a crate of red ones").warnings == ()

@@ -29,6 +29,14 @@ def test_choosing_another_of_two_equal_best_classes_agrees():
     assert compare(np.float32([[2, 2, 0]]), np.float32([[1, 2, 0]])).top1_agreement == 1
 
 
+def test_classes_that_stand_by_themselves_agree_where_both_say_present():
+    expected = np.float32([[3, -1], [1, 2], [-5, 4], [-1, 0.1]])
+    found = compare(expected, np.float32([[2, -1], [1, 2.5], [-5, 4], [-1, -0.1]]), level=0.0)
+    assert found.top1_agreement == 7 / 8
+    one = compare(expected[:, :1], expected[:, :1] + 0.5, level=0.0)
+    assert (one.cosine, one.top1_agreement) == (pytest.approx(1), 1)
+
+
 def test_tables_of_other_shapes_are_refused():
     with pytest.raises(InputError):
         compare(np.zeros((2, 3), np.float32), np.zeros((3, 2), np.float32))

@@ -18,7 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m t2m_runtime", description="Classify photos with a compiled model.")
     parser.add_argument("model", metavar="MODEL", help="a .tflite or .onnx that t2m-edge compile wrote")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="photos, any size and format that Pillow reads")
-    parser.add_argument("--top", type=int, default=3, metavar="N", help="how many classes to list (default: 3)")
+    parser.add_argument(
+        "--top", type=int, metavar="N", help="how many classes to list (default: 3, and all that are present)"
+    )
     parser.add_argument(
         "--engine", help="litert, tflite_runtime, core or onnxruntime (default: the first that is installed)"
     )
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from t2m_runtime.classifier import Classifier
 
-    if options.top < 1:
+    if options.top is not None and options.top < 1:
         raise InputError(f"--top is {options.top}; give 1 or more")
     documents, code = [], 0
     with Classifier.load(options.model, engine=options.engine, num_threads=options.threads) as classifier:
@@ -52,13 +54,18 @@ def _run(options: argparse.Namespace) -> int:
                 documents.append({"image": path, "error": str(error)})
                 code = 2
                 continue
+            listed = [
+                (name, score)
+                for place, (name, score) in enumerate(zip(result.names, result.scores))
+                if options.top or place < 3 or name in result.present
+            ]
             if options.json:
-                classes = [{"name": name, "score": score} for name, score in zip(result.names, result.scores)]
+                classes = [{"name": name, "score": score} for name, score in listed]
                 answer = {"rejected": result.rejected, "present": list(result.present), "classes": classes}
                 documents.append({"image": path, **answer})
                 continue
             print(path + ("  (none of these)" if result.rejected else ""))
-            for name, score in zip(result.names, result.scores):
+            for name, score in listed:
                 print(f"  {score:8.4f}  {name}" + ("  (present)" if name in result.present else ""))
     if options.json:
         print(json.dumps({"schema_version": 1, "model": options.model, "images": documents}, ensure_ascii=False))

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Union
+from contextlib import contextmanager
+from typing import Iterator, Union
 
 from t2m_runtime.associated_files import has_unfinished_archive, read_associated_file
 from t2m_runtime.errors import InputError
@@ -51,9 +52,11 @@ def load_head(source: Source, name: str | None = None) -> tuple[Head | Quantized
         InputError: no such file, not a head file of t2m-edge, or broken.
     """
     data = read_bytes(source)
+    name = name or name_of(source)
     if not is_head_file(data):
-        raise InputError(f"{name or name_of(source)} is not a head file; give a .t2mh that t2m-edge made")
-    return read_head_file(data)
+        raise InputError(f"{name} is not a head file; give a .t2mh that t2m-edge made")
+    with _naming(name):
+        return read_head_file(data)
 
 
 def save_head(head: Head | QuantizedHead, manifest: Manifest) -> bytes:
@@ -71,9 +74,11 @@ def manifest_of(data: bytes, name: str) -> Manifest:
     if kind == "tflite":
         text = read_associated_file(data, TFLITE_MEMBER, MAX_MANIFEST_BYTES)
     elif kind == "onnx":
-        text = read_metadata(data, ONNX_KEY, MAX_MANIFEST_BYTES)
+        with _naming(name):
+            text = read_metadata(data, ONNX_KEY, MAX_MANIFEST_BYTES)
     elif kind == "head":
-        manifest = read_head_manifest(data)
+        with _naming(name):
+            manifest = read_head_manifest(data)
         if manifest is None:
             raise _not_ours(name)
         return manifest
@@ -123,6 +128,15 @@ def read_bytes(source: Source) -> bytes:
     if data is None or len(data) > MAX_ARTIFACT_BYTES:
         raise _too_large(name)
     return data
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Puts the file's name before an error of what lies in it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
 
 
 def name_of(source: Source) -> str:

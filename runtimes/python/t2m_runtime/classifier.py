@@ -13,7 +13,7 @@ import numpy as np
 from t2m_runtime.artifact import Source, kind_of, load_head, manifest_of, name_of, read_bytes
 from t2m_runtime.engines import load_engine
 from t2m_runtime.errors import InputError, WorkError
-from t2m_runtime.manifest import Manifest, SelfTest
+from t2m_runtime.manifest import PRESENT, Manifest, SelfTest
 from t2m_runtime.preparation import open_image, prepare
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Classifier:
         limits = self.manifest.thresholds
         present: tuple[str, ...] = ()
         if self.manifest.output.scores == "sigmoid":
-            reached = (i for i in order if float(scores[i]) >= (0.5 if limits[i] is None else limits[i]))
+            reached = (i for i in order if float(scores[i]) >= (PRESENT if limits[i] is None else limits[i]))
             present = tuple(self.labels[i] for i in reached)
             rejected = not present
         else:

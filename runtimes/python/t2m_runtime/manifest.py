@@ -26,6 +26,8 @@ NONE_LABEL = "none of these"
 """The class that ``compile --reject`` adds; where it is best, the image is rejected."""
 NEVER_REACHED = 1e9
 """Its threshold, which is above every score: that is how a runtime rejects the image."""
+PRESENT = 0.5
+"""Score of a multi-label model from which a class without a threshold is present."""
 MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_LABEL_CHARACTERS = 1000
 TARGETS = ("tflite", "onnx", "head", "c")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from t2m_edge.cli.choices import one_of
 from t2m_edge.cli.options import Debug, Json, Overwrite, PackName, new_app
-from t2m_edge.cli.output import print_json, say, warn
+from t2m_edge.cli.output import count_classes, print_json, say, warn
+
+if TYPE_CHECKING:
+    from t2m_edge.compiler.report import CompileReport
 
 app = new_app()
 
@@ -83,16 +87,18 @@ def compile_task(
         print_json("compile", report.to_dict())
         return
     warn(report.warnings)
-    k = len(report.labels)
-    say(f"{report.output}: {k} classes, {report.precision} {report.target}, {report.size_bytes:,} bytes")
+    classes = count_classes(len(report.labels), report.rejection is not None)
+    say(f"{report.output}: {classes}, {report.precision} {report.target}, {report.size_bytes:,} bytes")
     say(f"  pack    {report.pack}")
+    answers = "the answers on " if multi_label else ""
     say(
-        f"  head    agrees with the float head on {report.head.top1_agreement:.1%} of {report.head.images:,} "
-        f"bank images (cosine {report.head.cosine:.4f})"
+        f"  head    agrees with the float head on {report.head.top1_agreement:.1%} of {answers}"
+        f"{report.head.images:,} bank images (cosine {report.head.cosine:.4f})"
     )
     if report.model is not None:
+        said = "agrees with" if multi_label else "same best class as"
         say(
-            f"  model   same best class as the float model on {report.model.agreement:.0%} of {report.model.images} "
+            f"  model   {said} the float model on {report.model.agreement:.0%} of {answers}{report.model.images} "
             f"probe images (outputs differ by at most {report.model.max_error:.4f}, {report.model.mean_error:.4f} in "
             f"the mean; cosine {report.model.cosine:.4f})"
         )
@@ -108,27 +114,58 @@ def compile_task(
             f"  reject  'none of these' under a logit of {report.rejection.logit:.2f}, set on {set_on}: "
             f"{report.rejection.rate:.0%} of them still get a name"
         )
-    if (measured := report.measured) is not None:
-        say(
-            f"  known   {measured.accuracy:.0%} right on {measured.images} photos, not trained on, of the "
-            f"{measured.classes} of {k} classes that the pack was trained on"
-        )
-    if (expected := report.expected) is not None and (measured is None or measured.classes < k):
-        say(
-            f"  expect  {expected.accuracy:.0%} right on classes new to the pack ({expected.low:.0%} to "
-            f"{expected.high:.0%} in four of five such tasks)"
-        )
-    alike = (
-        ""
-        if multi_label
-        else ", ".join(f"{pair.first!r} and {pair.second!r} ({pair.likeness:.2f})" for pair in report.riskiest)
-    )
-    if alike:
-        say(f"  alike   {alike}: write what a photo shows of the one and not of the other")
+    if not multi_label:
+        for line in _trust(report):
+            say(line)
     for tensor, why in report.not_int8.items():
         say(f"  type    {tensor}: {why}")
     stages = ", ".join(f"{name} {seconds * 1000:.0f}" for name, seconds in report.stages.items())
     say(f"  time    {report.seconds * 1000:.0f} ms ({stages})")
+
+
+def _trust(report: CompileReport) -> Iterator[str]:
+    """How good the classifier is, and which classes it may mix up."""
+    from t2m_edge.packs.calibration import MOST_CLASSES
+
+    k, measured, expected = len(report.labels), report.measured, report.expected
+    if measured is not None:
+        away = f" ({measured.rejected:.0%} turned away as 'none of these')" if measured.rejected is not None else ""
+        yield (
+            f"  known   {measured.accuracy:.0%} right{away} on {measured.images} photos, not trained on, of "
+            f"{measured.classes} of {k} classes, if you mean what the pack knows as {_named(measured.names)}"
+        )
+    if measured is None or measured.classes < k:
+        if expected is not None:
+            fitted = f"; measured on tasks of at most {MOST_CLASSES} classes" if k > MOST_CLASSES else ""
+            away = "; before 'none of these', which may turn most such photos away" if report.rejection else ""
+            yield (
+                f"  expect  {expected.accuracy:.0%} right on classes new to the pack ({expected.low:.0%} to "
+                f"{expected.high:.0%} in four of five such tasks{fitted}){away}"
+            )
+        elif report.negatives_alone:
+            yield (
+                "  expect  not known for classes given by not: alone; say what a photo of "
+                f"{_named(report.negatives_alone)} shows"
+            )
+    hints: dict[str, list[str]] = {}
+    for pair in report.riskiest:
+        bare = [name for name in (pair.first, pair.second) if name in report.negatives_alone]
+        hint = (
+            f"say what a photo of {_named(bare)} shows"
+            if bare
+            else "write what a photo shows of the one and not of the other"
+        )
+        hints.setdefault(hint, []).append(f"{pair.first!r} and {pair.second!r} ({pair.likeness:.2f})")
+    for hint, pairs in hints.items():
+        yield f"  alike   {', '.join(pairs)}: {hint}"
+
+
+def _named(names: Sequence[str], most: int = 4) -> str:
+    """'a', 'b' and 'c'; of many names the first, and how many more there are."""
+    shown = [repr(name) for name in names[:most]]
+    if len(names) > most:
+        shown.append(f"{len(names) - most} more")
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
 def _target_of(output: Path | None, endings: dict[str, str]) -> str:

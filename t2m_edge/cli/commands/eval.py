@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from t2m_edge.cli.options import Debug, Engine, Json, Model, Threads, new_app
 from t2m_edge.cli.output import print_json, say, say_table, warn, with_progress
+
+if TYPE_CHECKING:
+    from t2m_edge.cli.confusion import Confusion
+    from t2m_edge.cli.presence import Presence
 
 app = new_app()
 SHOWN_CONFUSIONS = 10
@@ -40,10 +44,12 @@ def evaluate(
     t2m-edge eval model.tflite photos/
     t2m-edge eval model.tflite grocery.tar --inside test --allow-missing
 
-    Folder names are the class names; case does not matter, and _ or - may stand for a space.
+    Folder names are the class names; case does not matter, and _ or - may stand for a space. Of a multi-label model it
+    says how often a class is present in the photos of its folder, and in the others.
     """
     from t2m_edge.cli.confusion import Confusion
     from t2m_edge.cli.image_folder import ImageFolder, match_folders
+    from t2m_edge.cli.presence import Presence
     from t2m_runtime.classifier import Classifier
     from t2m_runtime.errors import InputError
 
@@ -61,7 +67,10 @@ def evaluate(
             )
         if not index_of:
             raise InputError(f"{folder}: no folder is named like a class of the model ({_names(classifier.labels)})")
-        counted = Confusion(classifier.labels)
+        multi_label = classifier.manifest.output.scores == "sigmoid"
+        if multi_label and min_accuracy:
+            raise InputError(f"{model} is multi-label, so it has no accuracy; leave --min-accuracy out")
+        counted = Presence(classifier.labels) if multi_label else Confusion(classifier.labels)
         broken = []
         place = {label: index for index, label in enumerate(classifier.labels)}
         for photo in with_progress(photos.without(unknown), "photo"):
@@ -70,7 +79,10 @@ def evaluate(
             except InputError as error:
                 broken.append(f"{photo.name}: {error}")
                 continue
-            counted.add(index_of[photo.folder], place[result.names[0]], result.rejected)
+            if multi_label:
+                counted.add(index_of[photo.folder], [place[name] for name in result.present])
+            else:
+                counted.add(index_of[photo.folder], place[result.names[0]], result.rejected)
     warn(broken)
     if counted.images == 0:
         raise InputError(f"{folder}: none of the photos can be read; give images")
@@ -78,15 +90,40 @@ def evaluate(
         facts = {"model": str(model), "folder": str(folder), **counted.to_dict()}
         print_json("eval", {**facts, "left_out_folders": unknown, "unreadable": broken})
     else:
-        _print(counted, unknown, broken)
-    if counted.accuracy < min_accuracy:
+        (_print_presence if multi_label else _print_confusion)(counted, unknown, broken)
+    if not multi_label and counted.accuracy < min_accuracy:
         from t2m_runtime.errors import WorkError
 
         raise WorkError(f"accuracy {counted.accuracy:.1%} is under --min-accuracy {min_accuracy:.1%}")
     return 2 if broken else 0
 
 
-def _print(counted, unknown: list[str], broken: list[str]) -> None:
+def _print_presence(counted: Presence, unknown: list[str], broken: list[str]) -> None:
+    say(
+        f"the class of the folder is present in {counted.found:.1%} of {counted.images:,} photos, with "
+        f"{counted.others:.1f} other classes a photo"
+    )
+    _print_left_out(unknown, broken)
+    say()
+    rows = [
+        [row.name, str(row.images), _share(row.present, row.images), _share(row.present_in_others, row.others)]
+        for row in counted.classes()
+    ]
+    say_table(["class", "photos", "present", "in other photos"], rows, right=(1, 2, 3))
+    say("a photo of another folder may well show the class, too")
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else ""
+
+
+def _print_left_out(unknown: list[str], broken: list[str]) -> None:
+    for names, text in ((unknown, "folders left out"), (broken, "unreadable photos")):
+        if names:
+            say(f"{len(names)} {text}")
+
+
+def _print_confusion(counted: Confusion, unknown: list[str], broken: list[str]) -> None:
     say(
         f"accuracy {counted.accuracy:.1%} on {counted.images:,} photos ({counted.class_accuracy:.1%} mean over classes)"
     )
@@ -94,9 +131,7 @@ def _print(counted, unknown: list[str], broken: list[str]) -> None:
         right = counted.accuracy_accepted
         said = "none was accepted" if right is None else f"{right:.1%} of the accepted are right"
         say(f"rejected {counted.rejected / counted.images:.1%}; {said}")
-    for names, text in ((unknown, "folders left out"), (broken, "unreadable photos")):
-        if names:
-            say(f"{len(names)} {text}")
+    _print_left_out(unknown, broken)
     say()
     rows = [
         [row.name, str(row.images), f"{row.right / row.images:.1%}", f"{row.rejected / row.images:.1%}"]

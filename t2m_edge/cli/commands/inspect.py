@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2m_edge.cli.options import Debug, Json, Model, new_app
-from t2m_edge.cli.output import print_json, say, say_table
+from t2m_edge.cli.output import count_classes, print_json, say, say_table
 
 if TYPE_CHECKING:
     from t2m_runtime import Manifest
@@ -35,7 +35,8 @@ def inspect(model: Model, json: Json = False, debug: Debug = False) -> None:
         print_json("inspect", {"model": str(model), "size_bytes": size, "arena_bytes": arena, "manifest": facts})
         return
     spec, output, test = manifest.input, manifest.output, manifest.self_test
-    say(f"{model}: {manifest.name}, {len(manifest.labels)} classes, {size:,} bytes")
+    none = manifest.reject is not None
+    say(f"{model}: {manifest.name}, {count_classes(len(manifest.labels) - none, none)}, {size:,} bytes")
     facts = [
         ("kind", f"{manifest.precision} {manifest.target}"),
         ("input", f"one image, uint8 RGB, {spec.height} x {spec.width} (1, {spec.height}, {spec.width}, 3)"),

@@ -82,9 +82,18 @@ def info(pack: Pack = "default", json: Json = False, debug: Debug = False) -> No
     say(f"  features   {facts.features}")
     say(f"  classes    at most {facts.max_classes:,}")
     for name, value in facts.accuracy.items():
-        say(f"  accuracy   {name}: {value}")
+        say(f"  accuracy   {name}: {_figures(value)}")
     say()
     say_table(["file", "bytes"], [[name, f"{entry['bytes']:,}"] for name, entry in files.items()], right=(1,))
+
+
+def _figures(value: object) -> str:
+    """A record's value: shares as percent, a table of them as "name 48.7%, name 37.4%"."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_figures(item)}" for name, item in value.items())
+    if isinstance(value, float):
+        return f"{value:.1%}" if 0 <= value <= 1 else f"{value:g}"
+    return str(value)
 
 
 @app.command()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from t2m_edge.cli.options import Debug, Engine, Json, Model, Threads, new_app
 from t2m_edge.cli.output import print_json, printable, say_table, with_progress
+
+if TYPE_CHECKING:
+    from t2m_runtime.classifier import Result
 
 app = new_app()
 
@@ -20,7 +24,8 @@ def run(
         list[str], typer.Argument(metavar="IMAGE...", help="Photos, folders of photos, or patterns as 'in/*.jpg'.")
     ],
     top: Annotated[
-        int | None, typer.Option(metavar="N", help="Classes to list. [default: 3 for one photo, 1 for several]")
+        int | None,
+        typer.Option(metavar="N", help="Classes to list. [default: 3 for one photo, 1 for several, and all present]"),
     ] = None,
     engine: Engine = None,
     threads: Threads = 1,
@@ -42,10 +47,10 @@ def run(
     answers, errors = [], []
     with Classifier.load(model, engine=engine, num_threads=threads) as classifier:
         photos = find_photos(images)
-        top = top or (3 if len(photos) == 1 else 1)
+        best = 3 if len(photos) == 1 else 1
         for photo in with_progress(photos, "photo"):
             try:
-                answers.append((photo, classifier.classify(photo, top_k=top)))
+                answers.append((photo, _shown(classifier.classify(photo, top_k=top), None if top else best)))
             except InputError as error:
                 errors.append((photo, " ".join(printable(str(error)).split())))
     if json:
@@ -71,3 +76,14 @@ def run(
     for _, error in errors:
         print(f"error: {error}", file=sys.stderr)
     return 2 if errors else 0
+
+
+def _shown(result: Result, best: int | None) -> Result:
+    """The answer with its best classes and, of a multi-label model, all that are present; whole where best is None."""
+    pairs = [
+        (name, score)
+        for place, (name, score) in enumerate(zip(result.names, result.scores))
+        if best is None or place < best or name in result.present
+    ]
+    names, scores = zip(*pairs)
+    return replace(result, names=names, scores=scores)

@@ -20,15 +20,16 @@ from t2m_runtime.errors import InputError
 
 MAX_THREADS = 256
 
+_REFERENCE = "litert-reference"
+"""Runs LiteRT's slow reference kernels: to compare with, so never chosen by itself, nor proposed."""
 # name -> (module, distribution, what pip takes to install it, kind of model)
 _ENGINES = {
     "litert": ("ai_edge_litert.interpreter", "ai-edge-litert", "ai-edge-litert", "tflite"),
     "tflite_runtime": ("tflite_runtime.interpreter", "tflite-runtime", "tflite-runtime 'numpy<2'", "tflite"),
     "onnxruntime": ("onnxruntime", "onnxruntime", "onnxruntime", "onnx"),
-    "litert-reference": ("ai_edge_litert.interpreter", "ai-edge-litert", "ai-edge-litert", "tflite"),
+    _REFERENCE: ("ai_edge_litert.interpreter", "ai-edge-litert", "ai-edge-litert", "tflite"),
 }
 _CORE = "core"
-# "litert-reference" runs LiteRT's slow reference kernels: to compare with, so never chosen by itself.
 _DEFAULTS = {"tflite": ("litert", "tflite_runtime", _CORE), "onnx": ("onnxruntime",)}
 
 
@@ -48,7 +49,7 @@ class EngineStatus:
 
 def available_engines() -> dict[str, EngineStatus]:
     """Every engine of this runtime, by name; imports them all, which takes a fraction of a second."""
-    found = {name: _status(name) for name in _ENGINES if name != "litert-reference"}
+    found = {name: _status(name) for name in _ENGINES if name != _REFERENCE}
     return {**found, _CORE: _core_status()}
 
 
@@ -77,9 +78,10 @@ def load_engine(
         InputError: no such engine, not installed, wrong for this kind, or it cannot load the model.
     """
     if not isinstance(num_threads, int) or isinstance(num_threads, bool) or not 1 <= num_threads <= MAX_THREADS:
-        raise InputError(f"num_threads is {num_threads!r}; give a whole number from 1 to {MAX_THREADS}")
+        raise InputError(f"the number of threads is {num_threads!r}; give a whole number from 1 to {MAX_THREADS}")
     if engine is not None and engine not in _ENGINES and engine != _CORE:
-        raise InputError(f"there is no engine {engine!r}; give one of {', '.join((*_ENGINES, _CORE))}")
+        names = (*(name for name in _ENGINES if name != _REFERENCE), _CORE)
+        raise InputError(f"there is no engine {engine!r}; give one of {', '.join(names)}")
     if engine is not None and (_ENGINES[engine][3] if engine != _CORE else "tflite") != kind:
         raise InputError(f"engine {engine} does not run .{kind} models; give one of {', '.join(_DEFAULTS[kind])}")
     names = _DEFAULTS[kind] if engine is None else (engine,)
