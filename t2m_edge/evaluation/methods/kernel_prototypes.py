@@ -95,6 +95,7 @@ def kernel_rows(
 
     system = kernel(inputs) + np.diag(np.concatenate(ridge))
     weights = np.linalg.solve(system, np.concatenate(targets)) @ seen.inverse_covariance(shrinkage)
+    inputs, tested, weights = (x.astype(np.float32) for x in (inputs, tested, weights))
     return lambda given: kernel(unit(given @ tested)) @ weights
 
 
