@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from t2m_edge.compiler.injecting import _photo_features
+from t2m_edge.compiler.row_names import RowNames
 from t2m_edge.compiler.text_to_rows import calibrated_rows, directed
+from t2m_edge.compiler.trained_models import ForeignModel, photo_views
 from t2m_edge.evaluation.frozen_features import BACKBONES, pooled_features
 from t2m_edge.evaluation.row_methods import ROW_METHODS, RowMethod
 from t2m_edge.evaluation.sources import load_encoder
@@ -255,7 +256,8 @@ def main() -> None:
     case = load_case(args.shared, args.cache)
     weight, bias = case.rows.real()
     before = logits(case.model, case.old.features).argmax(1) == case.old.labels
-    photos = _photo_features(case.model, "tflite", None, load_pack("default"))
+    trained = ForeignModel(MODEL, case.model, "tflite", RowNames.bare(case.names, MODEL))
+    photos = trained.photo_features(photo_views(load_pack("default").probes.images))
     print(f"old classes before: {per_class(before, case.old.labels):.2f}\n")
     names = [n.strip() for n in args.methods.split(";")] if args.methods else [m.name for m in ROW_METHODS]
     for folder in args.encoder:
