@@ -59,7 +59,7 @@ class RowNames:
             return []
         rows = " and ".join(str(i) for i in self.known if plain_name(self.names[i]) == twice[0])
         more = f", and {len(twice) - 1:,} more names" if len(twice) > 1 else ""
-        return [f"rows {rows} are both named {twice[0]!r}{more}; a name of its own for each teaches more"]
+        return [f"rows {rows} share the name {twice[0]!r}{more}; a name of its own for each teaches more"]
 
 
 def read_names(path: Path) -> RowNames:

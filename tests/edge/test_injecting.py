@@ -152,7 +152,7 @@ def test_a_doubled_name_is_warned_of(folder, tiny_pack):
     write(folder, "labels.txt", "horse\ncat\ncrane\ndog\nCrane\nfish\n")
     more = {"class_names": folder / "labels.txt", "pack": tiny_pack}
     report = inject(folder / "bare.tflite", folder / "new.txt", folder / "out.tflite", **more)
-    assert any(line.startswith("rows 2 and 4 are both named 'crane'") for line in report.warnings)
+    assert any(line.startswith("rows 2 and 4 share the name 'crane'") for line in report.warnings)
 
 
 def test_a_safetensors_file_may_name_its_tensors_as_it_likes(folder, tiny_pack):
