@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from t2m_runtime.engines.litert import without_announcement
 from t2m_runtime.errors import InputError, WorkError
 
 MAX_INPUT = 2**26
@@ -114,8 +115,9 @@ def _refused(error: Exception) -> WorkError:
 def _interpreter(model: bytes) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_content=model, num_threads=1)
-    interpreter.allocate_tensors()
+    with without_announcement():
+        interpreter = Interpreter(model_content=model, num_threads=1)
+        interpreter.allocate_tensors()
     return interpreter
 
 

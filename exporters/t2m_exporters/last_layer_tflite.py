@@ -14,6 +14,7 @@ from t2m_exporters.last_layer import LastLayer, Rows, more_entries
 from t2m_exporters.tflite_metadata import METADATA_NAME, labels_file, with_files
 from t2m_exporters.tflite_tables import ALIGNMENT
 from t2m_exporters.tflite_tree import read_tree
+from t2m_runtime.engines.litert import without_announcement
 from t2m_runtime.errors import InputError
 from t2m_runtime.tflite_file import FILE_IDENTIFIER, TYPE_NAMES, field, scalar, tables_of, u32
 
@@ -147,8 +148,9 @@ def _shape(graph: Any, model: bytes, index: int) -> list[int]:
         return [int(n) for n in shape]
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_content=model, num_threads=1)
-    interpreter.allocate_tensors()
+    with without_announcement():
+        interpreter = Interpreter(model_content=model, num_threads=1)
+        interpreter.allocate_tensors()
     return [int(n) for n in next(t for t in interpreter.get_tensor_details() if t["index"] == index)["shape"]]
 
 

@@ -6,14 +6,14 @@ from importlib.util import find_spec
 
 from t2m_runtime.errors import InputError
 
-MODULES = {"train": "torch", "convert": "litert_torch", "clip": "open_clip"}
+MODULES = {"train": "torch", "study": "torch", "convert": "litert_torch", "clip": "open_clip"}
 
 
 def need_extra(extra: str, purpose: str) -> None:
     """Checks that an extra of this package is installed.
 
     Args:
-        extra: train, convert or clip.
+        extra: train, study, convert or clip.
         purpose: what needs it, for the message.
 
     Raises:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 COMMANDS = {
@@ -82,8 +82,13 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments[: arguments.index("--") if "--" in arguments else None]
     while arguments and arguments[0] == "--debug":
         del arguments[0]
+    return guarded(lambda: _dispatch(arguments), debug)
+
+
+def guarded(work: Callable[[], int], debug: bool) -> int:
+    """The exit code of some work, its errors being one line on stderr; with ``debug`` they are raised."""
     try:
-        return _dispatch(arguments)
+        return work()
     except KeyboardInterrupt:
         return _interrupted()
     except BrokenPipeError:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
+from t2m_edge.evaluation.commands import Parser, command, folder, own_folder, positive, some_of
 from t2m_edge.evaluation.frozen_features import BACKBONES
 from t2m_edge.evaluation.jobs import BY_NAME, Job, measure_all
 from t2m_edge.evaluation.pages import Page, Results, write_index
@@ -29,66 +29,58 @@ TRIALS = 8
 
 def arguments() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m t2m_edge.evaluation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--shared", type=Path, required=True, help="folder that holds data/")
-    parser.add_argument("--cache", type=Path, required=True, help="where features and results are kept")
+    parser = Parser("", __doc__)
+    parser.add_argument("--shared", type=folder, required=True, help="folder that holds data/")
+    parser.add_argument("--cache", type=own_folder, required=True, help="where features and results are kept")
     parser.add_argument(
         "--encoder",
-        type=Path,
+        type=folder,
         action="append",
         required=True,
         help="folder of a text encoder or of all-MiniLM-L6-v2; repeat it to compare others with the first",
     )
-    parser.add_argument("--packs", type=Path, help="folder of strict packs; without it their backbones are left out")
-    parser.add_argument("--backbones", help=f"some of: {', '.join((*BACKBONES, STRICT))}")
-    parser.add_argument("--datasets", default=",".join(DATASETS), help="some of: %(default)s")
-    parser.add_argument("--splits", default=",".join(SPLITS), help="some of: %(default)s (the strict ones: CIFAR-100)")
-    parser.add_argument("--methods", help="some of: " + "; ".join(BY_NAME))
-    parser.add_argument("--seeds", type=int, default=1, help="of the networks")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    known, every = (*BACKBONES, STRICT), "some of: %(default)s"
+    parser.add_argument("--packs", type=folder, help="folder of strict packs; without it their backbones are left out")
+    parser.add_argument("--backbones", type=some_of(known), help=f"some of: {', '.join(known)}")
+    parser.add_argument("--datasets", type=some_of(DATASETS), default=",".join(DATASETS), help=every)
+    parser.add_argument(
+        "--splits", type=some_of(SPLITS), default=",".join(SPLITS), help=f"{every} (the strict ones: CIFAR-100)"
+    )
+    parser.add_argument("--methods", type=some_of(tuple(BY_NAME), ";"), help="some of: " + "; ".join(BY_NAME))
+    parser.add_argument("--seeds", type=positive, default=1, help="of the networks")
+    parser.add_argument("--jobs", type=positive, default=2, help="processes")
     parser.add_argument("--generalised", action="store_true", help="seen and unseen classes in one task, too")
-    parser.add_argument("--out", type=Path, help="write JSON, a table and a plot of each backbone and data set here")
+    parser.add_argument("--out", type=own_folder, help="write JSON, tables and plots here")
     parser.add_argument(
         "--tune", action="store_true", help="choose the networks' settings instead, with the first encoder"
     )
-    parser.add_argument("--trials", type=int, default=TRIALS, help="settings that --tune tries for each method")
+    parser.add_argument("--trials", type=positive, default=TRIALS, help="settings that --tune tries for each method")
     return parser
-
-
-def some_of(option: str, given: str, known: tuple[str, ...], separator: str = ",") -> list[str]:
-    """The names of a list; raises InputError where one is unknown."""
-    names = [n.strip() for n in given.split(separator)]
-    if unknown := [n for n in names if n not in known]:
-        raise InputError(f"{option}: {unknown[0]!r} is unknown; write some of {separator.join(known)}")
-    return names
 
 
 def run(args: argparse.Namespace) -> None:
     """The command; raises InputError."""
-    names = some_of("--methods", args.methods, tuple(BY_NAME), ";") if args.methods else list(BY_NAME)
-    datasets = some_of("--datasets", args.datasets, DATASETS)
-    splits = tuple(some_of("--splits", args.splits, SPLITS))
-    default = ",".join(("mobilenet_v1", "mobilenet_edgetpu", *([STRICT] if args.packs else [])))
-    backbones = some_of("--backbones", args.backbones or default, (*BACKBONES, STRICT))
+    names, splits = args.methods or list(BY_NAME), tuple(args.splits)
+    backbones = args.backbones or ["mobilenet_v1", "mobilenet_edgetpu", *([STRICT] if args.packs else [])]
     encoders = args.encoder[:1] if args.tune else args.encoder
     sources = Sources(args.shared, args.cache, args.packs, encoders, any("pooled" in n for n in names))
-    sources.check(backbones, datasets, splits)
+    sources.check(backbones, args.datasets, splits)
+    groups = [(b, d, group) for b in backbones for d in args.datasets for group in sources.splits(b, d, splits)]
+    if args.tune:  # the strict sets have the settings of the numbered splits, too
+        groups = [found for found in groups if found[2][0] in NUMBERED]
+    if not groups:
+        raise InputError(f"there is nothing to measure: {', '.join(args.datasets)} with splits {', '.join(splits)}")
     results = ResultFile(args.cache / "study.jsonl")
-    for backbone in backbones:
-        for dataset in datasets:
-            for group in sources.splits(backbone, dataset, splits):
-                places = [Place(backbone, dataset, s, e) for e in sources.encoders for s in group]
-                if args.tune:
-                    if group[0] in NUMBERED:  # the strict sets have these settings, too
-                        networks = [n for n in names if BY_NAME[n].seeded]
-                        tune(networks, places, args.trials, sources, results, args.jobs)
-                    continue
-                page = study(names, places, args, sources, results)
-                print(f"\n{page.markdown()}", flush=True)
-                if args.out:
-                    page.write(args.out)
+    for backbone, dataset, group in groups:
+        places = [Place(backbone, dataset, s, e) for e in sources.encoders for s in group]
+        if args.tune:
+            networks = [n for n in names if BY_NAME[n].seeded]
+            tune(networks, places, args.trials, sources, results, args.jobs)
+            continue
+        page = study(names, places, args, sources, results)
+        print(f"\n{page.markdown()}", flush=True)
+        if args.out:
+            page.write(args.out)
     if args.out and not args.tune:
         write_index(args.out)
 
@@ -127,13 +119,9 @@ def study(
     return Page(places, names, figures, joint, ids, {n: c.source for n, c in found.items() if c}, args.seeds)
 
 
+@command
 def main() -> None:
-    args = arguments().parse_args()
-    try:
-        run(args)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    run(arguments().parse_args())
 
 
 if __name__ == "__main__":

@@ -7,18 +7,18 @@ an animal has is the source's binary table. Per attribute: area under the ROC cu
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 
 from t2m_edge.compiler.multi_label import with_levels
-from t2m_edge.evaluation.pack_features import cached_features, pack_name
+from t2m_edge.evaluation.commands import Parser, command, folder, own_folder, some_of
+from t2m_edge.evaluation.pack_features import cached_features, need_packs, pack_name
+from t2m_edge.evaluation.sources import need_data
 from t2m_edge.hypernetworks.class_vectors import class_vectors
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.training.datasets import load_images
-from t2m_edge.training.splits import class_split
+from t2m_edge.training.splits import EVALUATED, class_split
 from t2m_exporters.quantize_head import quantize_head
 
 ANIMALS = {
@@ -37,6 +37,11 @@ ANIMALS = {
 """Class of a data set -> class of AwA."""
 SEEABLE = 34
 """The first attributes of the list (black ... smelly) are looks but for the last; the others are habits and places."""
+
+HEADER = (
+    "| split | images | unseen classes | AUC | AUC, looks | AP (chance) | AUC on unseen classes (attributes) |\n"
+    "|---|---|---|---|---|---|---|"
+)
 
 
 def attribute_text(name: str) -> str:
@@ -79,19 +84,21 @@ def attribute_scores(pack: Pack, names: list[str], features: np.ndarray) -> np.n
     return quantize_head(head, pack.bank.features, pack.info.scale, pack.info.zero_point).logits(features)
 
 
+@command
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--packs", type=Path, required=True, help="folder of strict packs")
-    parser.add_argument("--shared", type=Path, required=True, help="the folder that holds data/")
-    parser.add_argument("--cache", type=Path, required=True, help="where features are kept")
-    parser.add_argument("--splits", default="0,1,2,3,4")
+    parser = Parser("attributes", __doc__)
+    parser.add_argument("--packs", type=folder, required=True, help="folder of strict packs")
+    parser.add_argument("--shared", type=folder, required=True, help="the folder that holds data/")
+    parser.add_argument("--cache", type=own_folder, required=True, help="where features are kept")
+    parser.add_argument("--splits", type=some_of(EVALUATED), default="0,1,2,3,4")
     args = parser.parse_args()
-    table = json.loads((args.shared / "data" / "descriptions" / "awa2_attributes.json").read_text("utf-8"))
+    source = args.shared / "data" / "descriptions" / "awa2_attributes.json"
+    need_data(args.shared, ANIMALS)
+    need_packs(args.packs, args.splits)
+    table = json.loads(source.read_text("utf-8"))
     names, binary = table["attributes"], np.array(table["binary"], bool)
-    print("| split | images | unseen classes | AUC | AUC, looks | AP (chance) | AUC on unseen classes (attributes) |")
-    print("|---|---|---|---|---|---|---|")
     each, rows = [], []
-    for split in args.splits.split(","):
+    for split in args.splits:
         pack = load_pack(args.packs / pack_name(split))
         seen = class_split(args.shared, split).seen
         scores, has, new, fresh = [], [], [], 0
@@ -113,6 +120,8 @@ def main() -> None:
         alone = [auc(scores[new, i], has[new, i]) for i in usable if 0 < has[new, i].mean() < 1]
         each.append(dict(zip([names[i] for i in usable], area)))
         row = [100 * area.mean(), 100 * area[looks].mean(), 100 * precision.mean(), 100 * chance, 100 * np.mean(alone)]
+        if not rows:
+            print(HEADER)
         rows.append(row)
         print(
             f"| {split} | {len(has):,} | {fresh} | {row[0]:.1f} | {row[1]:.1f} | {row[2]:.1f} ({row[3]:.1f}) "

@@ -8,7 +8,6 @@ the strict packs, with "none of these" beside them (``compile --reject``): ten c
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,11 +17,13 @@ import numpy as np
 
 from t2m_edge.compiler.rejecting import with_none
 from t2m_edge.compiler.trust import expected_accuracy, mean_likeness
+from t2m_edge.evaluation.commands import Parser, command, folder, new_file, own_folder, positive, share, some_of
 from t2m_edge.evaluation.metrics import per_class_accuracy
-from t2m_edge.evaluation.pack_features import cached_features, pack_name
+from t2m_edge.evaluation.pack_features import cached_features, need_packs, pack_name
+from t2m_edge.evaluation.sources import need_data
 from t2m_edge.evaluation.zero_shot import described, vectors
 from t2m_edge.packs import Pack, load_pack
-from t2m_edge.packs.calibration import AccuracyModel, Calibration
+from t2m_edge.packs.calibration import MOST_CLASSES, AccuracyModel, Calibration
 from t2m_edge.packs.writing import rewrite_facts
 from t2m_edge.training.datasets import load_images
 from t2m_edge.training.splits import DATASETS, SPLITS, class_split
@@ -31,7 +32,7 @@ from t2m_runtime import Head
 from t2m_runtime.head import softmax
 
 CONDITIONS = ("descriptions", "name")
-WAYS = (2, 3, 5, 8, 12, 20)
+WAYS = (2, 3, 5, 8, 12, MOST_CLASSES)
 DRAWS = 40
 TEMPERATURES = np.exp(np.linspace(np.log(0.4), np.log(2.5), 61))
 BINS = 15
@@ -203,24 +204,31 @@ def table(found: dict[tuple[str, str], list[Checked]]) -> str:
     return "\n".join(lines)
 
 
+@command
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--packs", type=Path, required=True, help="folder with strict-tuning and strict-0 to strict-4")
-    parser.add_argument("--shared", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--splits", default=",".join(SPLITS[:5]), help="checked on their unseen classes")
-    parser.add_argument("--reject", type=float, default=0.05, help="share of outside images that may get a name")
-    parser.add_argument("--draws", type=int, default=DRAWS, help="tasks of each size")
+    parser = Parser("calibration", __doc__)
+    parser.add_argument("--packs", type=folder, required=True, help="folder with strict-tuning and strict-0 to -4")
+    parser.add_argument("--shared", type=folder, required=True, help="the folder that holds data/")
+    parser.add_argument("--cache", type=own_folder, required=True, help="where features are kept")
+    parser.add_argument(
+        "--splits", type=some_of(SPLITS), default=",".join(SPLITS[:5]), help="checked on their unseen classes"
+    )
+    parser.add_argument("--reject", type=share, default=0.05, help="share of outside images that may get a name")
+    parser.add_argument("--draws", type=positive, default=DRAWS, help="tasks of each size")
     parser.add_argument("--write", type=Path, action="append", default=[], metavar="PACK", help="put it into this pack")
-    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--json", type=new_file, help="write all figures here")
     args = parser.parse_args()
+    need_data(args.shared, DATASETS)
+    need_packs(args.packs, ["tuning", *args.splits])
+    for path in args.write:
+        load_pack(path)
     pack = uncalibrated(args.packs / pack_name("tuning"))
     tasks: dict[str, list[Drawn]] = {}
     for classes in described_classes(pack, "tuning", args.shared, args.cache):
         tasks.setdefault(classes.dataset, []).extend(drawn_tasks(classes, args.draws))
     calibration = fit(tasks)
     found: dict[tuple[str, str], list[Checked]] = {}
-    for split in args.splits.split(","):
+    for split in args.splits:
         strict = uncalibrated(args.packs / pack_name(split))
         for classes in described_classes(strict, split, args.shared, args.cache):
             checked = check(classes, calibration, args.reject, args.draws)

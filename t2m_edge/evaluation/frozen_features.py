@@ -5,16 +5,17 @@ They saw ImageNet: with them "unseen" means unseen by what is trained on top.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from t2m_edge.evaluation.kept import drop_parts, in_parts, keep
 from t2m_edge.hypernetworks.class_vectors import unit
 from t2m_edge.training.datasets import load_images, load_labels
 from t2m_edge.training.features import some_of_each
+from t2m_runtime.engines.litert import without_announcement
 
 SIDE = 224
 TRAIN_IMAGES = 200
@@ -71,8 +72,10 @@ def pooled_features(
     if not path.exists():
         images = load_images(shared, cache, dataset, part).images
         images = images[rows] if side is None else _shrunk([images[i] for i in rows], side)
-        pooled, scale, zero = _run(shared / "data" / "backbones", BACKBONES[backbone], images)
-        np.savez(path, pooled=pooled, scale=scale, zero=zero)
+        run = Extractor(shared / "data" / "backbones", BACKBONES[backbone])
+        pooled = in_parts(path, len(images), lambda numbers: run([images[i] for i in numbers]))
+        keep(path, pooled=pooled, scale=run.scale, zero=run.zero)
+        drop_parts(path, len(images))
     with np.load(path) as table:
         real = (table["pooled"].astype(np.float32) - np.float32(table["zero"])) * np.float32(table["scale"])
     return PooledFeatures(real, labels[rows], classes)
@@ -85,26 +88,33 @@ def _shrunk(images: Sequence[np.ndarray], side: int) -> np.ndarray:
     return np.stack([np.asarray(image) for image in small])
 
 
-def _run(folder: Path, backbone: FrozenBackbone, images: np.ndarray) -> tuple[np.ndarray, float, int]:
-    from ai_edge_litert.interpreter import Interpreter
-    from PIL import Image
+class Extractor:
+    """Images -> pooled features, uint8 (n, d), of a frozen backbone; scale and zero make them real."""
 
-    keep = backbone.tensor is not None
-    interpreter = Interpreter(str(folder / backbone.file), num_threads=1, experimental_preserve_all_tensors=keep)
-    interpreter.allocate_tensors()
-    source = interpreter.get_input_details()[0]["index"]
-    number = interpreter.get_output_details()[0]["index"] if backbone.tensor is None else backbone.tensor
-    detail = next(d for d in interpreter.get_tensor_details() if d["index"] == number)
-    pooled = np.empty((len(images), detail["shape"][-1]), np.uint8)
-    for i, image in enumerate(images):
-        large = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-        interpreter.set_tensor(source, np.asarray(large)[None])
-        interpreter.invoke()
-        pooled[i] = interpreter.get_tensor(number).reshape(-1)
-        if i % 1000 == 0:
-            print(f"{backbone.file}: {i} of {len(images)}", file=sys.stderr, flush=True)
-    scale, zero = detail["quantization"]
-    return pooled, scale, zero
+    def __init__(self, folder: Path, backbone: FrozenBackbone) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        keep_all = backbone.tensor is not None
+        with without_announcement():
+            self._engine = Interpreter(
+                str(folder / backbone.file), num_threads=1, experimental_preserve_all_tensors=keep_all
+            )
+            self._engine.allocate_tensors()
+        number = self._engine.get_output_details()[0]["index"] if backbone.tensor is None else backbone.tensor
+        self._tensor = next(d for d in self._engine.get_tensor_details() if d["index"] == number)
+        self.scale, self.zero = self._tensor["quantization"]
+
+    def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        from PIL import Image
+
+        source = self._engine.get_input_details()[0]["index"]
+        pooled = np.empty((len(images), self._tensor["shape"][-1]), np.uint8)
+        for i, image in enumerate(images):
+            large = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+            self._engine.set_tensor(source, np.asarray(large)[None])
+            self._engine.invoke()
+            pooled[i] = self._engine.get_tensor(self._tensor["index"]).reshape(-1)
+        return pooled
 
 
 def transformed(seen: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:

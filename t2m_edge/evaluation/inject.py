@@ -8,23 +8,26 @@ methods are chosen by pseudo-unseen rows: a fifth of the 1,000 classes whose row
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from t2m_edge.compiler.injecting import _photo_features
+from t2m_edge.compiler.row_names import RowNames
 from t2m_edge.compiler.text_to_rows import calibrated_rows, directed
+from t2m_edge.compiler.trained_models import ForeignModel, photo_views
+from t2m_edge.evaluation.commands import Parser, command, folder, own_folder, some_of
 from t2m_edge.evaluation.frozen_features import BACKBONES, pooled_features
+from t2m_edge.evaluation.kept import keep
 from t2m_edge.evaluation.row_methods import ROW_METHODS, RowMethod
-from t2m_edge.evaluation.sources import load_encoder
+from t2m_edge.evaluation.sources import load_encoder, need_data
 from t2m_edge.hypernetworks.class_vectors import name_prompt, unit
 from t2m_edge.packs import load_pack
 from t2m_edge.text import TextEncoder
 from t2m_exporters.last_layer import Rows
 from t2m_exporters.last_layer_tflite import cut_tflite, read_tflite, write_tflite
+from t2m_runtime.engines.litert import without_announcement
 
 MODEL = "mobilenet_v2"
 GROUP = 25
@@ -117,7 +120,7 @@ def class_texts(encoder: TextEncoder, names: tuple[str, ...], cache: Path) -> np
     key = hashlib.sha256("\n".join((encoder.id, *names)).encode()).hexdigest()[:16]
     path = cache / f"inject-texts-{key}.npy"
     if not path.exists():
-        np.save(path, encoder.encode([name_prompt(name) for name in names]))
+        keep(path, encoder.encode([name_prompt(name) for name in names]))
     return np.load(path).astype(np.float64)
 
 
@@ -125,7 +128,9 @@ def logits(model: bytes, features: np.ndarray, chunk: int = 500) -> np.ndarray:
     """Logits of a written file's last layer on LiteRT, float32 (n, k), for real features (n, d)."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_content=cut_tflite(model, "layer"), num_threads=1)
+    with without_announcement():
+        interpreter = Interpreter(model_content=cut_tflite(model, "layer"), num_threads=1)
+        interpreter.allocate_tensors()
     source, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     found = []
     for start in range(0, len(features), chunk):
@@ -243,23 +248,28 @@ def conse(case: Case, texts: np.ndarray, new_texts: np.ndarray, nearest: int = 1
     )
 
 
+@command
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, required=True, help="the folder that holds data/")
-    parser.add_argument("--cache", type=Path, required=True, help="where features and slow methods' rows are kept")
-    parser.add_argument("--encoder", type=Path, action="append", required=True, help="folder of a text encoder")
-    parser.add_argument("--methods", help="some of: " + "; ".join(m.name for m in ROW_METHODS))
+    known = tuple(m.name for m in ROW_METHODS)
+    parser = Parser("inject", __doc__)
+    parser.add_argument("--shared", type=folder, required=True, help="the folder that holds data/")
+    parser.add_argument(
+        "--cache", type=own_folder, required=True, help="where features and slow methods' rows are kept"
+    )
+    parser.add_argument("--encoder", type=folder, action="append", required=True, help="folder of a text encoder")
+    parser.add_argument(
+        "--methods", type=some_of(known, ";"), default=";".join(known), help="beside ConSE, some of: %(default)s"
+    )
     args = parser.parse_args()
-    if not (args.shared / "data" / "splits.json").is_file():
-        parser.error(f"{args.shared} holds no data/splits.json: give the folder that holds data/")
+    need_data(args.shared, ["cifar100", "tiny_imagenet"], [MODEL])
+    encoders = [load_encoder(path) for path in args.encoder]
     case = load_case(args.shared, args.cache)
     weight, bias = case.rows.real()
     before = logits(case.model, case.old.features).argmax(1) == case.old.labels
-    photos = _photo_features(case.model, "tflite", None, load_pack("default"))
+    trained = ForeignModel(MODEL, case.model, "tflite", RowNames.bare(case.names, MODEL))
+    photos = trained.photo_features(photo_views(load_pack("default").probes.images))
     print(f"old classes before: {per_class(before, case.old.labels):.2f}\n")
-    names = [n.strip() for n in args.methods.split(";")] if args.methods else [m.name for m in ROW_METHODS]
-    for folder in args.encoder:
-        encoder = load_encoder(folder)
+    for encoder in encoders:
         texts, new_texts = (class_texts(encoder, n, args.cache) for n in (case.names[1:], case.new_names))
         centre = texts.mean(0)
         texts, new_texts = unit(texts - centre), unit(new_texts - centre)
@@ -268,7 +278,7 @@ def main() -> None:
         print(HEADER)
         found = conse(case, texts, new_texts)
         print(f"| ConSE | | {found.alone:.1f} | {_cells(found)} | | |", flush=True)
-        for method in (m for m in ROW_METHODS if m.name in names):
+        for method in (m for m in ROW_METHODS if m.name in args.methods):
             settings = chosen_settings(method, texts, both)
             key = f"inject-{method.name.replace(' ', '-')}-{encoder.id.split(':')[-1][:12]}.npy"
             path = args.cache / key
@@ -277,7 +287,7 @@ def main() -> None:
             else:
                 rows = method.predict(texts, both, new_texts, **settings)
                 if method.name.startswith("ICIS"):
-                    np.save(path, rows)
+                    keep(path, rows)
             raw = measure(case, rows[:, :-1], rows[:, -1], before)
             directions = directed(rows - both.mean(0))
             ready = calibrated_rows(both[:, :-1], both[:, -1], directions, photos)

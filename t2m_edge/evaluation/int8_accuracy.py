@@ -10,7 +10,6 @@ for tasks drawn from ImageNet's 1,000 names with two descriptions each.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -19,15 +18,17 @@ from pathlib import Path
 import numpy as np
 
 from t2m_edge.compiler import compile
+from t2m_edge.evaluation.commands import Parser, command, folder, own_folder, some_of
 from t2m_edge.evaluation.metrics import per_class_accuracy
-from t2m_edge.evaluation.pack_features import pack_name
+from t2m_edge.evaluation.pack_features import need_packs, pack_name
 from t2m_edge.evaluation.report import paired
+from t2m_edge.evaluation.sources import need_data, need_unseen
 from t2m_edge.evaluation.zero_shot import described
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.task import ClassDescription, Task
 from t2m_edge.training.datasets import ImageSet, load_images
 from t2m_edge.training.features import prepared
-from t2m_edge.training.splits import class_split
+from t2m_edge.training.splits import DATASETS, EVALUATED, class_split
 from t2m_edge.training.texts import class_texts
 from t2m_runtime import Classifier
 
@@ -101,14 +102,15 @@ def table(results: dict[tuple[str, int], list[tuple[int, np.ndarray]]]) -> str:
     return "\n".join(lines)
 
 
+@command
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--packs", type=Path, help="folder with strict-0 to strict-4")
+    parser = Parser("int8_accuracy", __doc__)
+    parser.add_argument("--packs", type=folder, help="folder with strict-0 to strict-4")
     parser.add_argument("--heads", metavar="PACK", help="compare heads of this pack instead, such as default")
-    parser.add_argument("--shared", type=Path, required=True, help="the folder that holds data/")
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded images are kept")
-    parser.add_argument("--splits", default="0,1,2,3,4")
-    parser.add_argument("--datasets", default="cifar100,grocery,tiny_imagenet")
+    parser.add_argument("--shared", type=folder, required=True, help="the folder that holds data/")
+    parser.add_argument("--cache", type=own_folder, default="runs/cache", help="where decoded images are kept")
+    parser.add_argument("--splits", type=some_of(EVALUATED), default="0,1,2,3,4")
+    parser.add_argument("--datasets", type=some_of(DATASETS), default="cifar100,grocery,tiny_imagenet")
     args = parser.parse_args()
     if args.heads:
         print("| classes | tasks | same class, median | least |\n|---|---|---|---|")
@@ -117,9 +119,12 @@ def main() -> None:
         return
     if args.packs is None:
         parser.error("give --packs, or --heads PACK")
+    need_data(args.shared, args.datasets)
+    need_unseen(args.shared, args.datasets, args.splits)
+    need_packs(args.packs, args.splits)
     results: dict[tuple[str, int], list[tuple[int, np.ndarray]]] = {}
-    for dataset in args.datasets.split(","):
-        for name in args.splits.split(","):
+    for dataset in args.datasets:
+        for name in args.splits:
             print(f"{dataset}, split {name}", file=sys.stderr, flush=True)
             pack = load_pack(args.packs / pack_name(name))
             for k, found in study_split(pack, dataset, name, args.shared, args.cache).items():

@@ -7,11 +7,9 @@ form is compared with the float one on test images of classes that the backbone 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -19,10 +17,13 @@ from t2m_edge.backbones.folding import backbone_graph
 from t2m_edge.backbones.resnet import INPUT_SIDE
 from t2m_edge.backbones.synthesis import IMAGES, STEPS, synthesise
 from t2m_edge.backbones.transform import fit_transform
+from t2m_edge.evaluation.commands import Parser, command, file, folder, own_folder, positive, some_of
+from t2m_edge.evaluation.sources import need_data
 from t2m_edge.training.backbone import load_backbone
 from t2m_edge.training.datasets import ImageSet, load_images
 from t2m_edge.training.features import int8_features, pooled_features, prepared, some_of_each
 from t2m_edge.training.packing import CALIBRATION_IMAGES
+from t2m_edge.training.splits import DATASETS
 from t2m_exporters.graph import run
 from t2m_exporters.quantize import quantize_graph
 from t2m_exporters.ranges import METHODS
@@ -50,16 +51,21 @@ def nearest(features: np.ndarray, prototypes: np.ndarray) -> np.ndarray:
     return (features @ prototypes.T).argmax(1)
 
 
+@command
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backbone", type=Path, required=True, help="backbone.safetensors of train backbone")
-    parser.add_argument("--shared", type=Path, required=True, help="the folder that holds data/")
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where decoded images are kept")
-    parser.add_argument("--images", type=int, default=IMAGES, help="synthesised, noise and few real images")
-    parser.add_argument("--steps", type=int, default=STEPS, help="of the synthesis")
-    parser.add_argument("--methods", default="minmax,norm", help=f"range methods, of {','.join(METHODS)}")
-    parser.add_argument("--seeds", type=int, default=1, help="noise and syntheses are made this many times")
+    parser = Parser("int8_calibration", __doc__)
+    parser.add_argument("--backbone", type=file, required=True, help="backbone.safetensors of train backbone")
+    parser.add_argument("--shared", type=folder, required=True, help="the folder that holds data/")
+    parser.add_argument("--cache", type=own_folder, default="runs/cache", help="where decoded images are kept")
+    parser.add_argument("--images", type=positive, default=IMAGES, help="synthesised, noise and few real images")
+    parser.add_argument("--steps", type=positive, default=STEPS, help="of the synthesis")
+    parser.add_argument(
+        "--methods", type=some_of(METHODS), default="minmax,norm", help=f"of ranges: {','.join(METHODS)}"
+    )
+    parser.add_argument("--seeds", type=positive, default=1, help="noise and syntheses are made this many times")
     options = parser.parse_args(arguments)
+
+    need_data(options.shared, DATASETS)
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -82,9 +88,9 @@ def main(arguments: list[str] | None = None) -> None:
     }
     graph = backbone_graph(model, transform)
     tests, floats = {}, {}
-    for d, count in TEST.items():
+    for d, most in TEST.items():
         part = load_images(options.shared, options.cache, d, "test").only(tuple(seen[d]))
-        keep = some_of_each(part.labels, count)
+        keep = some_of_each(part.labels, most)
         tests[d] = ImageSet(d, prepared(part.images[keep]), part.labels[keep], part.classes)
         floats[d] = run(graph, tests[d].images, [graph.output])[graph.output]
 
@@ -107,7 +113,7 @@ def main(arguments: list[str] | None = None) -> None:
     head = ("calibration", "images", "ranges", "data set", "cosine", "1st percentile", "same class", "float", "int8")
     print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
     for name, images in sources:
-        for method in options.methods.split(","):
+        for method in options.methods:
             int8 = write_backbone_tflite(quantize_graph(graph, images, method))
             for d, part in tests.items():
                 found = int8_features(int8, part).real

@@ -23,9 +23,11 @@ from PIL import Image
 
 from t2m_edge.compiler import compile
 from t2m_edge.evaluation.calibration import described_classes
+from t2m_edge.evaluation.commands import Parser, command, file, folder, own_folder, some_of
 from t2m_edge.evaluation.metrics import drawn_tasks_accuracy, per_class_accuracy
-from t2m_edge.evaluation.pack_features import pack_name
-from t2m_edge.evaluation.report import deviation
+from t2m_edge.evaluation.pack_features import need_packs, pack_name
+from t2m_edge.evaluation.report import means, over_splits
+from t2m_edge.evaluation.sources import need_data
 from t2m_edge.evaluation.zero_shot import head_logits, vectors
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.task import ClassDescription, read_task
@@ -152,7 +154,7 @@ def accuracy_table(found: dict[str, dict[str, list[list[float]]]], ways: dict[st
     for dataset, of_dataset in found.items():
         for condition, rows in of_dataset.items():
             values = np.array(rows)
-            cells = [f"{m:.1f} ± {s:.1f}" for m, s in zip(values.mean(0), deviation(values), strict=True)]
+            cells = means(values)
             cells[0] += f" ({100 / ways[dataset]:.0f}, {ways[dataset]}-way)"
             lines.append(f"| {TITLES[dataset]} | {condition} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -203,7 +205,9 @@ def write_pictures(mistakes: list[Mistake], name: str, folder: Path) -> str:
 
 def card(args: argparse.Namespace) -> None:
     """Measure and write."""
-    pack, splits = load_pack(args.pack), args.splits.split(",")
+    need_data(args.shared, DATASETS)
+    need_packs(args.packs, args.splits)
+    pack, splits = load_pack(args.pack), args.splits
     results = strict_results(args.packs, splits, args.shared, args.cache)
     ways = {r.dataset: len(r.names) for r in results}
     found = accuracies(results)
@@ -231,7 +235,7 @@ def card(args: argparse.Namespace) -> None:
         "bank": f"{len(pack.bank.labels):,}",
         "probes": len(pack.probes.images),
         **{d: len(info.provenance["seen"][d]) for d in DATASETS},
-        "splits": len(splits),
+        "over_splits": over_splits(len(splits)),
         "accuracy": accuracy_table(found, ways),
         "failures": failure_table(failures),
         "photos": sum(photos for _, photos in counts.values()),
@@ -260,16 +264,17 @@ def card(args: argparse.Namespace) -> None:
     (args.output / f"{name}.json").write_text(text + "\n", "utf-8")
 
 
+@command
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("model_card", __doc__)
     parser.add_argument("--pack", default="default")
-    parser.add_argument("--packs", type=Path, required=True, help="folder with strict-0 to strict-4")
-    parser.add_argument("--splits", default=",".join(SPLITS[:5]))
-    parser.add_argument("--shared", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--task", type=Path, default=Path("examples/grocery.txt"), help="classes of Grocery")
-    parser.add_argument("--calibration", type=Path, default=Path("docs/accuracy/calibration.json"))
-    parser.add_argument("-o", "--output", type=Path, default=Path("docs/packs"))
+    parser.add_argument("--packs", type=folder, required=True, help="folder with strict-0 to strict-4")
+    parser.add_argument("--splits", type=some_of(SPLITS), default=",".join(SPLITS[:5]))
+    parser.add_argument("--shared", type=folder, required=True, help="the folder that holds data/")
+    parser.add_argument("--cache", type=own_folder, required=True, help="where features are kept")
+    parser.add_argument("--task", type=file, default="examples/grocery.txt", help="classes of Grocery")
+    parser.add_argument("--calibration", type=file, default="docs/accuracy/calibration.json")
+    parser.add_argument("-o", "--output", type=own_folder, default="docs/packs")
     card(parser.parse_args())
 
 

@@ -23,12 +23,14 @@ from pathlib import Path
 import numpy as np
 
 from t2m_edge.compiler.negatives_alone import with_lead
+from t2m_edge.evaluation.commands import Parser, command, folder, own_folder, some_of
 from t2m_edge.evaluation.frozen_features import BACKBONES
 from t2m_edge.evaluation.methods.kernel_prototypes import kernel_rows
 from t2m_edge.evaluation.methods.method import Seen
-from t2m_edge.evaluation.pack_features import cached_features, pack_name
+from t2m_edge.evaluation.pack_features import cached_features, need_packs, pack_name
 from t2m_edge.evaluation.protocol import POOLED, dataset_embeddings, frozen_problem
-from t2m_edge.evaluation.sources import load_encoder
+from t2m_edge.evaluation.report import means
+from t2m_edge.evaluation.sources import load_encoder, need_data
 from t2m_edge.hypernetworks.class_vectors import TextCentres, unit
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.text import TextEncoder
@@ -205,25 +207,28 @@ def halves(split: str) -> list[set[str]]:
     return [{names[i] for i in part} for part in np.array_split(order, 2)]
 
 
+@command
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("negation", __doc__)
     subject = parser.add_mutually_exclusive_group(required=True)
-    subject.add_argument("--packs", type=Path, help="folder with strict-0 to strict-4")
+    subject.add_argument("--packs", type=folder, help="folder with strict-0 to strict-4")
     subject.add_argument("--backbone", choices=sorted(BACKBONES), help="a frozen one; takes --encoder")
-    parser.add_argument("--encoder", type=Path, help="folder of a text encoder, for --backbone")
+    parser.add_argument("--encoder", type=folder, help="folder of a text encoder, for --backbone")
     parser.add_argument("--held-out", action="store_true", help="with --backbone: tasks of attributes not learned")
-    parser.add_argument("--shared", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--splits", default=",".join(SPLITS[:5]))
+    parser.add_argument("--shared", type=folder, required=True, help="the folder that holds data/")
+    parser.add_argument("--cache", type=own_folder, required=True, help="where features are kept")
+    parser.add_argument("--splits", type=some_of(SPLITS), default=",".join(SPLITS[:5]))
     args = parser.parse_args()
     if args.backbone and not args.encoder:
         parser.error("--backbone takes --encoder DIR")
+    need_data(args.shared, ["cifar100"], [args.backbone] if args.backbone else [])
+    if args.packs:
+        need_packs(args.packs, args.splits)
     make = partial(pack_study, args.packs) if args.packs else partial(frozen_study, args)
-    results = [make(split, args.shared, args.cache) for split in args.splits.split(",")]
+    results = [make(split, args.shared, args.cache) for split in args.splits]
     print("| the two classes are given by | 2-way (chance 50 %) |\n|---|---|")
     for how in results[0]:
-        values = np.array([r[how] for r in results])
-        print(f"| {how} | {values.mean():.1f} ± {values.std(ddof=min(1, len(values) - 1)):.1f} |")
+        print(f"| {how} | {means(np.array([[r[how]] for r in results]))[0]} |")
 
 
 if __name__ == "__main__":

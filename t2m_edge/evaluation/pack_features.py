@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from t2m_edge.evaluation.kept import keep
 from t2m_edge.evaluation.methods.method import Seen
 from t2m_edge.evaluation.protocol import POOLED, ClassEmbeddings, Problem
 from t2m_edge.hypernetworks.class_vectors import text_centres
@@ -15,11 +17,19 @@ from t2m_edge.training.datasets import ImageSet, load_images
 from t2m_edge.training.features import FeatureSet, int8_features
 from t2m_edge.training.packing import every_second, head_images
 from t2m_edge.training.splits import EVALUATED, class_split
+from t2m_runtime import InputError
 
 
 def pack_name(split: str) -> str:
     """Folder of a split's strict pack: "strict-0", "strict-unseen"."""
     return f"strict-{split.removeprefix('strict_')}"
+
+
+def need_packs(packs: Path, splits: Iterable[str]) -> None:
+    """Raises InputError where the folder lacks a split's strict pack."""
+    for split in splits:
+        if not (packs / pack_name(split) / "pack.json").is_file():
+            raise InputError(f"{packs / pack_name(split)} is no pack: build it as docs/training.md says (Strict packs)")
 
 
 def cached_features(pack: Pack, images: ImageSet, part: str, cache: Path) -> FeatureSet:
@@ -28,7 +38,7 @@ def cached_features(pack: Pack, images: ImageSet, part: str, cache: Path) -> Fea
     if path.exists():
         return FeatureSet(images.name, np.load(path), images.labels, images.classes, pack.info.scale)
     found = int8_features(pack.backbone("tflite", "int8"), images)
-    np.save(path, found.features)
+    keep(path, found.features)
     return found
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from t2m_edge.evaluation.methods import LINEAR
 from t2m_edge.evaluation.methods.method import CONDITIONS
 from t2m_edge.evaluation.plots import plot_accuracy
-from t2m_edge.evaluation.report import best_of, difference_table, generalised_table, paired, table
+from t2m_edge.evaluation.report import best_of, difference_table, generalised_table, over_splits, paired, table
 from t2m_edge.evaluation.sources import NUMBERED, STRICT, Place
 
 SCHEMA_VERSION = 1
@@ -140,7 +140,7 @@ class Page:
         first, ways = self.places[0], WAYS[self.places[0].dataset]
         networks = [f"{m} ({s})" for m, s in self.tuned_on.items()]
         what = (
-            f"Mean per-class top-1 in %, mean ± standard deviation over {len(self.splits)} splits; all test images of "
+            f"Mean per-class top-1 in %, {over_splits(len(self.splits))}; all test images of "
             f"the {ways} unseen classes. Chance: {100 / ways:.0f} % ({ways}-way), 20 % (5-way), 50 % (2-way). "
             + (SAW_PSEUDO_UNSEEN if first.backbone == STRICT else SAW_IMAGENET)
         )

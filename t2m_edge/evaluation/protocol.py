@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from t2m_edge.evaluation.frozen_features import TRAIN_IMAGES, pooled_features, transformed
+from t2m_edge.evaluation.kept import keep
 from t2m_edge.evaluation.methods.method import CONDITIONS, Method, Scores, Seen, text_vectors
 from t2m_edge.evaluation.metrics import drawn_tasks_accuracy, per_class_accuracy
 from t2m_edge.hypernetworks.class_vectors import name_prompt, text_centres, unit
@@ -82,7 +83,7 @@ def dataset_embeddings(encoder: TextEncoder, dataset: str, shared: Path, cache: 
         print(f"{encoder.id}: texts of {dataset}", file=sys.stderr, flush=True)
         names = encoder.encode([name_prompt(t.name) for t in texts.values()])
         sentences = encoder.encode([line for t in texts.values() for line in t.descriptions])
-        np.savez(path, names=names, sentences=sentences)
+        keep(path, names=names, sentences=sentences)
     with np.load(path) as table:
         ends = np.cumsum([len(t.descriptions) for t in texts.values()])[:-1]
         name = dict(zip(texts, table["names"], strict=True))

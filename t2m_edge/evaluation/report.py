@@ -20,7 +20,7 @@ def table(results: dict[str, dict[str, np.ndarray]], linear: list[str], ways: in
         top = max(found[condition][:, 0].mean() for found in results.values())
         for name, found in results.items():
             values = found[condition]
-            cells = [f"{m:.1f} ± {s:.1f}" for m, s in zip(values.mean(0), deviation(values), strict=True)]
+            cells = means(values)
             if values[:, 0].mean() == top:
                 cells[0] = f"**{cells[0]}**"
             difference = "" if best is None else paired(values[:, 0] - results[best][condition][:, 0])
@@ -35,9 +35,21 @@ def best_of(results: dict[str, dict[str, np.ndarray]], names: list[str], conditi
     return max(names, key=lambda m: results[m][condition][:, 0].mean(), default=None)
 
 
+def means(values: np.ndarray) -> list[str]:
+    """Mean ± standard deviation over the splits, the first of two axes; of one split the value alone."""
+    if len(values) == 1:
+        return [f"{v:.1f}" for v in values[0]]
+    return [f"{m:.1f} ± {s:.1f}" for m, s in zip(values.mean(0), deviation(values), strict=True)]
+
+
 def deviation(values: np.ndarray) -> np.ndarray:
     """Standard deviation over the splits, the first axis; 0 where there is one."""
     return values.std(0, ddof=min(1, len(values) - 1))
+
+
+def over_splits(count: int) -> str:
+    """What figures of so many splits are, in words."""
+    return "of one split" if count == 1 else f"mean ± standard deviation over {count} splits"
 
 
 def difference_table(results: dict[str, dict[str, np.ndarray]], reference: dict[str, dict[str, np.ndarray]]) -> str:
@@ -54,8 +66,7 @@ def generalised_table(results: dict[str, np.ndarray]) -> str:
     """Markdown: unseen / seen / harmonic mean, without and with calibration. results: {method: (splits, 2, 3)}."""
     lines = ["| method | u / s / H without calibration | u / s / H calibrated |", "|---|---|---|"]
     for name, values in results.items():
-        rows = zip(values.mean(0), deviation(values))
-        cells = [" / ".join(f"{m:.1f} ± {s:.1f}" for m, s in zip(*row)) for row in rows]
+        cells = [" / ".join(means(values[:, i])) for i in range(values.shape[1])]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

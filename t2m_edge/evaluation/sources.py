@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache as remembered
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 from t2m_edge.evaluation.frozen_features import BACKBONES
-from t2m_edge.evaluation.pack_features import pack_name, pack_problem
+from t2m_edge.evaluation.pack_features import need_packs, pack_name, pack_problem
 from t2m_edge.evaluation.protocol import POOLED, ClassEmbeddings, Problem, dataset_embeddings, frozen_problem
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.text import TextEncoder, load_text_encoder
 from t2m_edge.text.minilm import MiniLM
 from t2m_edge.training.datasets import ARCHIVES
-from t2m_edge.training.splits import STRICT_SETS
+from t2m_edge.training.splits import STRICT_SETS, class_split
 from t2m_runtime import InputError
 
 STRICT = "strict"
@@ -69,24 +70,12 @@ class Sources:
 
     def check(self, backbones: list[str], datasets: list[str], splits: tuple[str, ...]) -> None:
         """Raises InputError that names the first file that is missing and where it belongs."""
-        data = self._shared / "data"
-        needed = [data / "splits.json", *(data / ARCHIVES[d][0] for d in datasets)]
-        needed += [data / "descriptions" / name for d in datasets for name in DESCRIPTIONS[d]]
-        needed += [data / "backbones" / BACKBONES[b].file for b in backbones if b != STRICT]
-        for path in needed:
-            if not path.is_file():
-                raise InputError(
-                    f"{path} is missing: put the study's data folder there, or name its parent by --shared"
-                )
+        need_data(self._shared, datasets, [b for b in backbones if b != STRICT])
         if STRICT not in backbones:
             return
         if self._packs is None:
             raise InputError("the strict backbones come from packs: name the folder that holds strict-0 by --packs")
-        for split in splits:
-            if split in NUMBERED and not (self._packs / pack_name(split) / "pack.json").is_file():
-                raise InputError(
-                    f"{self._packs / pack_name(split)} is no pack: build it as docs/training.md says (Strict packs)"
-                )
+        need_packs(self._packs, [split for split in splits if split in NUMBERED])
 
     def _dataset_embeddings(self, encoder: str, dataset: str) -> ClassEmbeddings:
         return dataset_embeddings(self.encoders[encoder], dataset, self._shared, self._cache)
@@ -98,6 +87,25 @@ class Sources:
             pack: Pack = self._pack(place.split)
             return pack_problem(pack, place.dataset, place.split, found, self._shared, self._cache, more)
         return frozen_problem(place.backbone, place.dataset, place.split, found, self._shared, self._cache, more)
+
+
+def need_data(shared: Path, datasets: Iterable[str], backbones: Iterable[str] = ()) -> None:
+    """Raises InputError that names the first file that is missing and where it belongs."""
+    data = shared / "data"
+    needed = [data / "splits.json", *(data / ARCHIVES[d][0] for d in datasets)]
+    needed += [data / "descriptions" / name for d in datasets for name in DESCRIPTIONS[d]]
+    needed += [data / "backbones" / BACKBONES[b].file for b in backbones]
+    for path in needed:
+        if not path.is_file():
+            raise InputError(f"{path} is missing: put the study's data folder there, or name its parent by --shared")
+
+
+def need_unseen(shared: Path, datasets: Iterable[str], splits: Iterable[str]) -> None:
+    """Raises InputError where a split has no unseen classes of a data set."""
+    for split in splits:
+        unseen = class_split(shared, split).unseen
+        if empty := [d for d in datasets if not unseen[d]]:
+            raise InputError(f"split {split} has no unseen classes of {empty[0]}; leave one of the two out")
 
 
 def load_encoder(folder: Path) -> TextEncoder:

@@ -9,7 +9,6 @@ classes: for all methods alike.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -19,11 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from t2m_edge.compiler import compile
+from t2m_edge.evaluation.commands import Parser, command, folder, new_file, own_folder, some_of
 from t2m_edge.evaluation.methods import ridge_prototypes, ridge_rows
 from t2m_edge.evaluation.metrics import drawn_tasks_accuracy, per_class_accuracy
-from t2m_edge.evaluation.pack_features import cached_features, pack_name, pack_problem
+from t2m_edge.evaluation.pack_features import cached_features, need_packs, pack_name, pack_problem
 from t2m_edge.evaluation.protocol import dataset_embeddings, inner_problems, tuned
-from t2m_edge.evaluation.report import paired
+from t2m_edge.evaluation.report import means, paired
+from t2m_edge.evaluation.sources import need_data, need_unseen
 from t2m_edge.hypernetworks.class_vectors import TextCentres, class_vectors, text_centres
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.task import ClassDescription, Task
@@ -31,7 +32,7 @@ from t2m_edge.training.datasets import ImageSet, load_images
 from t2m_edge.training.features import prepared
 from t2m_edge.training.head import HeadRecipe, train_head
 from t2m_edge.training.packing import training_sets
-from t2m_edge.training.splits import class_split
+from t2m_edge.training.splits import DATASETS, EVALUATED, class_split
 from t2m_edge.training.texts import ClassTexts, class_texts
 from t2m_exporters.quantize_head import quantize_head
 from t2m_runtime import Classifier, Head, Layer
@@ -143,37 +144,43 @@ def table(results: list[dict[str, dict[str, list[float]]]]) -> str:
         ours = np.array([r[condition]["hypernetwork"] for r in results])
         for method in results[0][condition]:
             values = np.array([r[condition][method] for r in results])
-            cells = [f"{m:.1f} ± {s:.1f}" for m, s in zip(values.mean(0), values.std(0, ddof=min(1, len(values) - 1)))]
             last = "" if method in ("hypernetwork", "artifact") else paired((ours - values)[:, 0])
-            lines.append(f"| {condition} | {method} | {' | '.join(cells)} | {last} |")
+            lines.append(f"| {condition} | {method} | {' | '.join(means(values))} | {last} |")
     return "\n".join(lines)
 
 
+@command
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser("zero_shot", __doc__)
     parser.add_argument(
-        "--packs", type=Path, required=True, help="folder with strict-0 to strict-4 (and strict-unseen)"
+        "--packs", type=folder, required=True, help="folder with strict-0 to strict-4 (and strict-unseen)"
     )
-    parser.add_argument("--shared", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--splits", default="0,1,2,3,4", help="or strict_unseen, with --datasets cifar100")
-    parser.add_argument("--datasets", default="cifar100,grocery,tiny_imagenet")
-    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--shared", type=folder, required=True, help="the folder that holds data/")
+    parser.add_argument("--cache", type=own_folder, required=True, help="where features are kept")
+    parser.add_argument(
+        "--splits", type=some_of(EVALUATED), default="0,1,2,3,4", help="or strict_unseen, with --datasets cifar100"
+    )
+    parser.add_argument("--datasets", type=some_of(DATASETS), default="cifar100,grocery,tiny_imagenet")
+    parser.add_argument("--json", type=new_file, help="write all figures here")
     parser.add_argument("--set-context", action="store_true", help="instead, train with and without set context")
     args = parser.parse_args()
+    datasets = ["cifar100"] if args.set_context else args.datasets
+    need_data(args.shared, datasets)
+    need_unseen(args.shared, datasets, args.splits)
+    need_packs(args.packs, args.splits)
     if args.set_context:
-        for name in args.splits.split(","):
+        for name in args.splits:
             pack = load_pack(args.packs / pack_name(name))
             recipe = HeadRecipe(**{**pack.info.provenance["pack"]["head"], "ways": (5, 60)})
             print(name, json.dumps(set_context(pack, name, args.shared, args.cache, recipe)), flush=True)
         return
     everything: dict[str, list] = {}
-    for dataset in args.datasets.split(","):
-        for name in args.splits.split(","):
+    for dataset in args.datasets:
+        for name in args.splits:
             print(f"{dataset}, split {name}", file=sys.stderr, flush=True)
             pack = load_pack(args.packs / pack_name(name))
             everything.setdefault(dataset, []).append(study_split(pack, name, dataset, args.shared, args.cache))
-        ways = len(class_split(args.shared, args.splits.split(",")[0]).unseen[dataset])
+        ways = len(class_split(args.shared, args.splits[0]).unseen[dataset])
         print(f"\n{dataset}: {ways} unseen classes (chance {100 / ways:.0f}, 20 and 50 %)\n")
         print(table(everything[dataset]))
     if args.json:

@@ -10,6 +10,7 @@ import torch
 from t2m_edge.backbones.resnet import INPUT_SIDE, ResNet, normalise
 from t2m_edge.training.datasets import ImageSet
 from t2m_runtime import prepare
+from t2m_runtime.engines.litert import without_announcement
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ def int8_features(backbone: bytes, images: ImageSet, threads: int = 1) -> Featur
     """
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_content=backbone, num_threads=threads)
-    interpreter.allocate_tensors()
+    with without_announcement():
+        interpreter = Interpreter(model_content=backbone, num_threads=threads)
+        interpreter.allocate_tensors()
     source, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]
     features = np.empty((len(images.labels), result["shape"][-1]), np.int8)
     for i, image in enumerate(images.images):

@@ -12,6 +12,7 @@ from safetensors.numpy import load, save
 
 from t2m_edge.cli.main import run
 from t2m_edge.compiler.injecting import inject
+from t2m_edge.packs import load_pack
 from t2m_exporters.last_layer_onnx import read_onnx
 from t2m_exporters.last_layer_tflite import read_tflite
 from t2m_runtime import Classifier
@@ -102,6 +103,92 @@ def test_json_has_the_report(folder, tiny_pack, capsys):
     assert facts["confusions"][0][0] == "moose"
 
 
+def test_the_lines_say_how_to_try_a_model_of_another_tool(folder, tiny_pack, capfd):
+    assert command(folder, tiny_pack, "m.tflite") == 0
+    out, err = capfd.readouterr()
+    assert "try it    on the engine that ran it before" in out
+    assert "XNNPACK" not in err
+
+
+def test_rows_of_no_use_are_warned_of(folder, tiny_pack):
+    """Random rows have nothing to do with their names."""
+    report = inject(folder / "m.tflite", folder / "new.txt", folder / "out.tflite", pack=tiny_pack)
+    assert any("the names say nothing of this model's rows" in line for line in report.warnings)
+
+
+def test_rows_that_follow_their_names_are_not(folder, tiny_pack):
+    names = [f"{colour} {thing}" for colour in ("red", "green", "blue") for thing in ("apple", "cat", "bird", "fish")]
+    texts = load_pack(tiny_pack).text_encoder.encode(names)
+    write(folder, "m.safetensors", save({"fc.weight": np.ascontiguousarray(texts)}))
+    write(folder, "labels.txt", "\n".join(names))
+    write(folder, "new.txt", "yellow dog\n")
+    more = {"class_names": folder / "labels.txt", "pack": tiny_pack}
+    report = inject(folder / "m.safetensors", folder / "new.txt", folder / "out.safetensors", **more)
+    assert report.warnings == ()
+
+
+def test_a_row_that_is_anothers_is_warned_of(folder, tiny_pack):
+    write(folder, "new.txt", "moose: large\nlarge moose: large\n")
+    report = inject(folder / "m.tflite", folder / "new.txt", folder / "out.tflite", pack=tiny_pack)
+    assert any("moose like large moose" in line or "large moose like moose" in line for line in report.warnings)
+
+
+@pytest.mark.parametrize("classes", ["moose", "moose\nred fish"])
+def test_an_artifact_of_independent_classes_is_better_served_by_add(classes, folder, tiny_pack):
+    (folder / "task.txt").write_text("horse\nzebra\ncat\ndog\n")
+    write(folder, "new.txt", classes)
+    at = ["--pack", str(tiny_pack), "--min-agreement", "0"]
+    assert run(["compile", str(folder / "task.txt"), "-o", str(folder / "own.tflite"), *at]) == 0
+    report = inject(folder / "own.tflite", folder / "new.txt", folder / "out.tflite", pack=tiny_pack)
+    (advice,) = [line for line in report.warnings if "of compile" in line]
+    if load_pack(tiny_pack).info.independent:
+        assert f"t2m-edge add {folder / 'own.tflite'} more.t2mh" in advice
+        assert ("moose -o FILE" in advice) == (classes == "moose")
+    else:
+        assert "in one task" in advice
+
+
+def test_a_doubled_name_is_warned_of(folder, tiny_pack):
+    write(folder, "labels.txt", "horse\ncat\ncrane\ndog\nCrane\nfish\n")
+    more = {"class_names": folder / "labels.txt", "pack": tiny_pack}
+    report = inject(folder / "bare.tflite", folder / "new.txt", folder / "out.tflite", **more)
+    assert any(line.startswith("rows 2 and 4 share the name 'crane'") for line in report.warnings)
+
+
+def test_a_safetensors_file_may_name_its_tensors_as_it_likes(folder, tiny_pack):
+    weight, bias = foreign.weights(6)
+    write(folder, "m.safetensors", save({"w": weight, "b": bias}))
+    assert command(folder, tiny_pack, "m.safetensors", "--class-names", str(folder / "labels.txt")) == 0
+    tensors = load((folder / "out.safetensors").read_bytes())
+    assert tensors["w"].shape == (7, foreign.D)
+    assert tensors["b"].shape == (7,)
+
+
+def test_a_hidden_layer_of_as_many_rows_as_come_out_is_no_matter(folder, tiny_pack):
+    weight, bias = foreign.weights(6)
+    hidden = np.ones((7, 4), np.float32)
+    write(folder, "m.safetensors", save({"fc.weight": weight, "fc.bias": bias, "hidden.weight": hidden}))
+    assert command(folder, tiny_pack, "m.safetensors", "--class-names", str(folder / "labels.txt")) == 0
+
+
+@pytest.mark.parametrize("read", ["bare.tflite", "labels.txt", "new.txt"])
+def test_what_is_read_is_not_replaced(read, folder, tiny_pack, capsys):
+    before = (folder / read).read_bytes()
+    where = ["-o", str(folder / read), "--overwrite", "--pack", str(tiny_pack)]
+    named = ["--class-names", str(folder / "labels.txt")]
+    assert run(["inject", str(folder / "bare.tflite"), str(folder / "new.txt"), *named, *where]) == 2
+    assert "is what this reads" in capsys.readouterr().err
+    assert (folder / read).read_bytes() == before
+
+
+def test_a_labels_file_that_is_read_is_not_replaced(folder, tiny_pack, capsys):
+    (folder / "labels.txt").rename(folder / "out.labels.txt")
+    named = ["--class-names", str(folder / "out.labels.txt"), "--overwrite"]
+    assert command(folder, tiny_pack, "bare.tflite", *named) == 2
+    assert "out.labels.txt is what this reads" in capsys.readouterr().err
+    assert not (folder / "out.tflite").exists()
+
+
 def write(folder: Path, name: str, content: bytes | str) -> None:
     (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
@@ -111,6 +198,7 @@ def write(folder: Path, name: str, content: bytes | str) -> None:
     [
         ("m.tflite", {"new.txt": "zebra: with stripes\nmoose\n"}, "'zebra' is there already (row 1"),
         ("m.tflite", {"new.txt": "Fowl\n"}, "'Fowl' is there already (row 4, 'bird, fowl')"),
+        ("m.tflite", {"new.txt": "moose: not: stripes\n"}, "'moose' has not: texts alone"),
         ("m.tflite", {"new.txt": "# nothing"}, "write at least one class"),
         ("bare.tflite", {}, "carries no class names; give them with --class-names"),
         (
@@ -139,7 +227,7 @@ def test_bad_input_is_one_line_exit_code_2_and_nothing_written(model, change, sa
     out, err = capsys.readouterr()
     assert out == ""
     assert said in err
-    assert len([line for line in err.splitlines() if not line.startswith(("warning: ", "INFO: "))]) == 1
+    assert len([line for line in err.splitlines() if not line.startswith("warning: ")]) == 1
     assert sorted(path.name for path in folder.iterdir()) == before
 
 

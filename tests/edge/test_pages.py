@@ -41,6 +41,14 @@ def test_a_page_states_chance_command_and_paired_differences() -> None:
     assert "30.0 ± 0.0 / 30.0 ± 0.0 / 30.0 ± 0.0" in text and "## 20-way: strict minus MiniLM" in text
 
 
+def test_one_split_has_no_deviation() -> None:
+    text = page(splits=("0",)).markdown()
+    assert "Mean per-class top-1 in %, of one split;" in " ".join(text.split())
+    assert "| name | hypernetwork | **33.0** | 63.0 | 83.0 | +3.0 |" in text
+    assert "30.0 / 30.0 / 30.0" in text
+    assert "±" not in text
+
+
 def test_a_page_of_strict_packs_says_what_their_backbones_saw() -> None:
     flat = " ".join(page("strict").markdown().split())
     assert "taught the pseudo-unseen classes" in flat and "ImageNet" not in flat

@@ -13,6 +13,7 @@ from t2m_runtime import InputError
 
 
 def options(tmp_path: Path, *more: str) -> list[str]:
+    (tmp_path / "text").mkdir()
     return ["--shared", str(tmp_path), "--cache", str(tmp_path / "cache"), "--encoder", str(tmp_path / "text"), *more]
 
 

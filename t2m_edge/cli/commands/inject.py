@@ -45,8 +45,9 @@ def inject(
     t2m-edge inject head.safetensors more.txt --class-names labels.txt
 
     \b
-    The last layer must be fully connected, or a 1x1 convolution on a 1x1 map. Its old rows stay bit for bit; new rows
-    get a length and a bias at which the old classes should lose no more than 1 point of accuracy.
+    The last layer must be fully connected, or a 1x1 convolution on a 1x1 map. Its old rows stay bit for bit. New rows
+    get a bias at which the old classes lose about 1 point of accuracy in the mean, which is no guarantee: about half
+    of the draws lost more. New classes are found seldom: 2 % of 25 at once in MobileNetV2. docs/inject.md says more.
     """
     from t2m_edge.compiler.injecting import inject
 
@@ -81,4 +82,6 @@ def inject(
         say(f"  mind      {new} looks like {other} (cosine {cosine:.2f})")
     if report.labels_file:
         say(f"  labels    {report.labels_file}")
+    if report.layer != "head":
+        say("  try it    on the engine that ran it before, not with t2m-edge run: docs/inject.md, Trying it")
     say(f"  time      {report.seconds:.1f} s")
