@@ -10,7 +10,8 @@ from t2m_exporters.fit import output_quantization
 from t2m_exporters.weights import rounded_head
 from t2m_runtime import Head, Manifest, QuantizedHead
 from t2m_runtime.head import scores_of
-from t2m_runtime.manifest import HeadTest, OutputSpec, SelfTest
+from t2m_runtime.manifest import OutputSpec
+from t2m_runtime.self_test import HeadTest, SelfTest
 
 TOLERANCE = {"int8": 0.1, "int8-dynamic": 0.1, "fp16": 0.01, "fp32": 1e-3}
 """Largest difference of a score that another engine's kernels may show (int8: some tens of quantisation steps)."""

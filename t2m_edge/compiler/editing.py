@@ -30,7 +30,8 @@ from t2m_runtime import (
 )
 from t2m_runtime.artifact import kind_of, load_head, manifest_of, read_bytes
 from t2m_runtime.backbone import check_head
-from t2m_runtime.manifest import NONE_LABEL, HeadTest, SelfTest
+from t2m_runtime.manifest import NONE_LABEL
+from t2m_runtime.self_test import HeadTest, SelfTest
 
 
 @dataclass(frozen=True)

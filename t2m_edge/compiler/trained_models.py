@@ -22,7 +22,7 @@ from t2m_exporters.last_layer import LastLayer, Rows
 from t2m_runtime import Backbone, InputError, Layer, QuantizedHead, QuantizedLayer, WorkError
 from t2m_runtime.artifact import kind_of, manifest_of, read_bytes
 from t2m_runtime.head_file import read_head_manifest
-from t2m_runtime.manifest import HeadTest
+from t2m_runtime.self_test import HeadTest
 
 NOISE_IMAGES = 2
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from t2m_edge.packs import Pack, load_pack
 from t2m_runtime import InputError, QuantizedHead, load_head
-from t2m_runtime.manifest import HeadTest
+from t2m_runtime.self_test import HeadTest
 
 
 def verify_head(head: str | Path, pack: str | Path | Pack = "default") -> tuple[float, float]:

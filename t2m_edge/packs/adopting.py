@@ -14,8 +14,8 @@ from t2m_edge.packs.pack import SCHEMA, SELF_TEST
 from t2m_edge.packs.writing import write_pack
 from t2m_exporters.parity import compare
 from t2m_runtime import InputError
-from t2m_runtime.manifest import SelfTest
 from t2m_runtime.preparation import PREPARATION_VERSION, prepare
+from t2m_runtime.self_test import SelfTest
 
 if TYPE_CHECKING:
     from t2m_edge.backbones.adopted import AdoptedBackbone

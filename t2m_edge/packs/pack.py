@@ -19,7 +19,8 @@ from t2m_edge.packs.calibration import Calibration
 from t2m_edge.packs.store import INDEX, PackStore
 from t2m_edge.text import TextEncoder, load_text_encoder
 from t2m_runtime import Head, InputError, Layer
-from t2m_runtime.manifest import InputSpec, PackRef, SelfTest
+from t2m_runtime.manifest import InputSpec, PackRef
+from t2m_runtime.self_test import SelfTest
 
 SCHEMA = 1
 DEFAULT = "default"

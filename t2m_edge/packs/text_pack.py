@@ -21,8 +21,8 @@ from t2m_edge.packs.pack import MAX_TEMPLATES, SELF_TEST, load_pack
 from t2m_edge.packs.store import MAX_FILE_BYTES
 from t2m_edge.packs.writing import write_pack
 from t2m_runtime import InputError
-from t2m_runtime.manifest import SelfTest
 from t2m_runtime.preparation import prepare
+from t2m_runtime.self_test import SelfTest
 
 if TYPE_CHECKING:
     from t2m_edge.backbones.adopted import AdoptedBackbone

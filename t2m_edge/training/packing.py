@@ -41,8 +41,8 @@ from t2m_exporters.quantize import quantize_graph
 from t2m_exporters.tflite import write_backbone_tflite
 from t2m_exporters.tflite_derived import derive_tflite
 from t2m_runtime.engines import load_engine
-from t2m_runtime.manifest import SelfTest
 from t2m_runtime.preparation import PREPARATION_VERSION
+from t2m_runtime.self_test import SelfTest
 
 FITTING_IMAGES = 60
 CALIBRATION_IMAGES = 400

@@ -13,7 +13,8 @@ from t2m_edge.cli.main import run
 from t2m_exporters.graph import Graph, Mean
 from t2m_exporters.tflite import append_head_tflite, write_backbone_tflite
 from t2m_runtime import Head, Layer
-from t2m_runtime.manifest import MANIFEST_SCHEMA, InputSpec, Manifest, OutputSpec, PackRef, SelfTest
+from t2m_runtime.manifest import MANIFEST_SCHEMA, InputSpec, Manifest, OutputSpec, PackRef
+from t2m_runtime.self_test import SelfTest
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 220, 30), "deep blue": (30, 30, 220), "grey": (128, 128, 128)}
 LABELS = ("red", "green", "deep blue")

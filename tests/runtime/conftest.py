@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from t2m_runtime.head import Head, Layer, QuantizedHead
-from t2m_runtime.manifest import InputSpec, Manifest, OutputSpec, PackRef, SelfTest
+from t2m_runtime.manifest import InputSpec, Manifest, OutputSpec, PackRef
+from t2m_runtime.self_test import SelfTest
 
 LABELS = ("red", "green", "blue")
 

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from t2m_runtime.errors import InputError
-from t2m_runtime.manifest import MAX_MANIFEST_BYTES, Manifest, SelfTest
+from t2m_runtime.json_fields import MAX_MANIFEST_BYTES
+from t2m_runtime.manifest import Manifest
+from t2m_runtime.self_test import SelfTest
 
 LABEL = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=20).filter(
     lambda text: text == text.strip()

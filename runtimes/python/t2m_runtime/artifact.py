@@ -14,7 +14,8 @@ from t2m_runtime.associated_files import has_unfinished_archive, read_associated
 from t2m_runtime.errors import InputError
 from t2m_runtime.head import Head, QuantizedHead
 from t2m_runtime.head_file import is_head_file, read_head_file, read_head_manifest, write_head_file
-from t2m_runtime.manifest import MAX_MANIFEST_BYTES, Manifest
+from t2m_runtime.json_fields import MAX_MANIFEST_BYTES
+from t2m_runtime.manifest import Manifest
 from t2m_runtime.onnx_metadata import is_onnx, read_metadata
 from t2m_runtime.tflite_file import is_whole
 

@@ -13,8 +13,9 @@ import numpy as np
 from t2m_runtime.artifact import Source, kind_of, load_head, manifest_of, name_of, read_bytes
 from t2m_runtime.engines import load_engine
 from t2m_runtime.errors import InputError, WorkError
-from t2m_runtime.manifest import PRESENT, Manifest, SelfTest
+from t2m_runtime.manifest import PRESENT, Manifest
 from t2m_runtime.preparation import open_image, prepare
+from t2m_runtime.self_test import SelfTest
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -24,7 +24,8 @@ import numpy as np
 
 from t2m_runtime.errors import InputError
 from t2m_runtime.head import MAX_FEATURES, Head, Layer, QuantizedHead, QuantizedLayer
-from t2m_runtime.manifest import MAX_MANIFEST_BYTES, Manifest
+from t2m_runtime.json_fields import MAX_MANIFEST_BYTES
+from t2m_runtime.manifest import Manifest
 
 MANIFEST_KEY = "t2m_manifest"
 MAX_HEADER_BYTES = 2 * MAX_MANIFEST_BYTES + 65_536
