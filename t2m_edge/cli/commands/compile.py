@@ -96,12 +96,14 @@ def compile_task(
         f"{report.head.images:,} bank images (cosine {report.head.cosine:.4f})"
     )
     if report.model is not None:
-        images, share = report.model.images, report.model.agreement
-        same = f"{share:.0%} of {answers}{images}" if multi_label else f"{round(share * images)} of {images}"
-        said = "agrees with" if multi_label else "same best class as"
+        found = report.model
+        same = f"{round(found.agreement * found.images)} of {found.images}"
+        if multi_label:
+            same = f"{found.agreement:.0%} of {answers}{found.images}"
         say(
-            f"  model   {said} the float model on {same} probe images (outputs differ by at most "
-            f"{report.model.max_error:.4f}, {report.model.mean_error:.4f} in the mean; cosine {report.model.cosine:.4f})"
+            f"  model   {'agrees with' if multi_label else 'same best class as'} the float model on {same} probe "
+            f"images (outputs differ by at most {found.max_error:.4f}, {found.mean_error:.4f} in the mean; "
+            f"cosine {found.cosine:.4f})"
         )
     if full_parity and report.backbone.get("layers"):
         worst = min(report.backbone["layers"], key=lambda layer: layer["cosine"])
