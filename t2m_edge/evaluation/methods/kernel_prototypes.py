@@ -14,6 +14,7 @@ is trained.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -65,38 +66,56 @@ def text_filters(sets: Sequence[Seen], noise: float) -> tuple[np.ndarray, np.nda
     return basis, basis @ np.linalg.solve(between + errors, between)
 
 
+@dataclass(frozen=True)
+class Regression:
+    """Kernel ridge from texts to prototypes: inputs float64 (m, r), unit texts; weights float64 (m, d)."""
+
+    inputs: np.ndarray
+    weights: np.ndarray
+
+
+def regression(sets: Sequence[Seen], sharpness: float, strength: float, others: float) -> Regression:
+    """Fitted to the anchors of all sets; see ``kernel_rows``."""
+    texts, targets, ridge = [], [], []
+    for part in sets:
+        rows, owner = anchors(part)
+        texts.append(rows)
+        targets.append((part.prototypes - part.prototypes.mean(0))[owner])
+        ridge.append(strength * np.bincount(owner)[owner] * (1 if part is sets[0] else others))
+    known, _ = text_filters(sets, 0)
+    inputs = unit(np.concatenate(texts) @ known)
+    system = kernel(inputs, inputs, sharpness) + np.diag(np.concatenate(ridge))
+    return Regression(inputs, np.linalg.solve(system, np.concatenate(targets)))
+
+
+def kernel(a: np.ndarray, b: np.ndarray, sharpness: float) -> np.ndarray:
+    """Unit rows (n, r) and (m, r) -> (n, m)."""
+    return np.exp(sharpness * (a @ b.T - 1))
+
+
 def kernel_rows(
     seen: Seen,
     seed: int = 0,
     sharpness: float = 4.0,
     strength: float = 0.3,
     noise: float = 0.0,
+    between: float = 0.0,
     others: float = 2.0,
     shrinkage: float = 0.3,
     pooled: bool = True,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Texts float32 (k, d_text) -> rows of a head (k, d).
 
-    ``strength`` is that of a class, however many rows it has; ``noise``: of tested texts (``text_filters``);
-    ``others``: how many times stronger the ridge is for texts of other data sets.
+    ``strength`` is that of a class, however many rows it has; ``others``: how many times stronger the ridge is for
+    texts of other data sets; ``noise``: of tested texts (``text_filters``); ``between``: the share of the covariance
+    between classes that is added to that within them.
     """
     sets = (seen, *(seen.others if pooled else ()))
-    texts, targets, ridge = [], [], []
-    for part in sets:
-        rows, owner = anchors(part)
-        texts.append(rows)
-        targets.append((part.prototypes - part.prototypes.mean(0))[owner])
-        ridge.append(strength * np.bincount(owner)[owner] * (1 if part is seen else others))
-    known, tested = text_filters(sets, noise)
-    inputs = unit(np.concatenate(texts) @ known)
-
-    def kernel(given: np.ndarray) -> np.ndarray:
-        return np.exp(sharpness * (given @ inputs.T - 1))
-
-    system = kernel(inputs) + np.diag(np.concatenate(ridge))
-    weights = np.linalg.solve(system, np.concatenate(targets)) @ seen.inverse_covariance(shrinkage)
-    inputs, tested, weights = (x.astype(np.float32) for x in (inputs, tested, weights))
-    return lambda given: kernel(unit(given @ tested)) @ weights
+    found = seen.kept((sharpness, strength, others, pooled), lambda: regression(sets, sharpness, strength, others))
+    _, tested = text_filters(sets, noise)
+    inputs, tested = found.inputs.astype(np.float32), tested.astype(np.float32)
+    weights = (found.weights @ seen.inverse_covariance(shrinkage, between)).astype(np.float32)
+    return lambda given: kernel(unit(given @ tested), inputs, sharpness) @ weights
 
 
 def fit(seen: Seen, seed: int = 0, **settings: float) -> Scores:
@@ -104,12 +123,14 @@ def fit(seen: Seen, seed: int = 0, **settings: float) -> Scores:
     return lambda features, texts: features @ unit(rows(texts)).T
 
 
-def fit_linear(seen: Seen, seed: int = 0, strength: float = 10.0, shrinkage: float = 1.0) -> Scores:
+def fit_linear(
+    seen: Seen, seed: int = 0, strength: float = 10.0, shrinkage: float = 1.0, between: float = 0.0
+) -> Scores:
     """L on the pooled data sets: what pooling alone brings."""
     sets = [seen, *seen.others]
     inputs = np.concatenate([s.text_of(condition) for s in sets for condition in ("name", "descriptions")])
     targets = np.concatenate([s.prototypes - s.prototypes.mean(0) for s in sets for _ in range(2)])
-    inverse, offset = seen.inverse_covariance(shrinkage), seen.prototypes.mean(0)
+    inverse, offset = seen.inverse_covariance(shrinkage, between), seen.prototypes.mean(0)
     map_ = ridge_few_rows(inputs, targets, strength)
 
     def scores(features: np.ndarray, texts: np.ndarray) -> np.ndarray:
@@ -120,7 +141,9 @@ def fit_linear(seen: Seen, seed: int = 0, strength: float = 10.0, shrinkage: flo
     return scores
 
 
-GRID = {"sharpness": (2.0, 4.0, 6.0), "noise": (0.0, 0.3)}
+GRID = {"sharpness": (2.0, 4.0, 6.0), "noise": (0.0, 0.3), "between": (0.0, 0.3)}
 METHOD = Method("kernel ridge to prototypes", partial(fit, pooled=False), GRID)
 POOLED = Method("kernel ridge to prototypes, pooled", fit, GRID)
-LINEAR_POOLED = Method("L, pooled", fit_linear, {"strength": (3.0, 10.0, 30.0), "shrinkage": (0.3, 1.0)})
+LINEAR_POOLED = Method(
+    "L, pooled", fit_linear, {"strength": (1.0, 3.0, 10.0), "shrinkage": (0.3, 1.0), "between": (0.0, 0.3)}
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -109,9 +109,25 @@ class Seen:
         x = self.features - self.prototypes[self.labels]
         return x.T @ x / len(x)
 
-    def inverse_covariance(self, shrinkage: float) -> np.ndarray:
-        """Inverse of ``within``, shrunk to a multiple of the identity: float64 (d, d)."""
-        return inverse_of_shrunk(self.within, shrinkage)
+    @cached_property
+    def between(self) -> np.ndarray:
+        """Covariance of the prototypes: float32 (d, d)."""
+        p = self.prototypes - self.prototypes.mean(0)
+        return p.T @ p / len(p)
+
+    def inverse_covariance(self, shrinkage: float, between: float = 0.0) -> np.ndarray:
+        """Inverse of ``within`` plus a share of ``between``, shrunk to a multiple of the identity: float64 (d, d)."""
+        return inverse_of_shrunk(self.within + between * self.between, shrinkage)
+
+    @cached_property
+    def _kept(self) -> dict[Hashable, Any]:
+        return {}
+
+    def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What ``make`` gave when this was first asked for: for what several settings of a method have in common."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
 
     def only(self, classes: np.ndarray) -> Seen:
         """These classes alone, labels renumbered; of the others those that match none of the classes left out."""

@@ -10,13 +10,23 @@ from functools import partial
 import numpy as np
 
 from t2m_edge.evaluation.methods.method import Method, Scores, Seen
-from t2m_edge.training.closed_form import STRENGTHS, ridge_few_rows, ridge_from_gram
+from t2m_edge.training.closed_form import ridge_few_rows, ridge_from_gram
 
 
-def fit(seen: Seen, seed: int = 0, strength: float = 1.0, shrinkage: float = 1.0, single: bool = False) -> Scores:
-    """``single``: the regression sees every sentence and name by itself instead of one mean vector a class."""
+def fit(
+    seen: Seen,
+    seed: int = 0,
+    strength: float = 1.0,
+    shrinkage: float = 1.0,
+    between: float = 0.0,
+    single: bool = False,
+) -> Scores:
+    """``single``: the regression sees every sentence and name by itself instead of one mean vector a class.
+
+    ``between``: the share of the covariance between classes that is added to that within them.
+    """
     prototypes = seen.prototypes
-    inverse = seen.inverse_covariance(shrinkage)
+    inverse = seen.inverse_covariance(shrinkage, between)
     texts, offset = seen.texts, prototypes.mean(0)
     if single:
         centre = np.zeros(texts.shape[1])
@@ -33,11 +43,12 @@ def fit(seen: Seen, seed: int = 0, strength: float = 1.0, shrinkage: float = 1.0
     return scores
 
 
-GRID = {"strength": STRENGTHS, "shrinkage": STRENGTHS}
+MIDDLE = (0.1, 0.3, 1.0, 3.0)
+GRID = {"strength": MIDDLE, "shrinkage": MIDDLE, "between": (0.0, 0.3)}
 METHOD = Method("ridge to prototypes (L)", fit, GRID, {"strength": 1.0, "shrinkage": 1.0})
 ON_SENTENCES = Method(
     "L on single sentences",
     partial(fit, single=True),
-    {"strength": (3.0, 10.0, 30.0, 100.0), "shrinkage": (0.3, 1.0, 3.0)},
+    {"strength": (1.0, 3.0, 10.0), "shrinkage": (0.3, 1.0, 3.0), "between": (0.0, 0.3)},
     {"strength": 30.0, "shrinkage": 1.0},
 )
