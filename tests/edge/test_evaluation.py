@@ -17,7 +17,7 @@ from t2m_edge.evaluation.frozen_features import transformed
 from t2m_edge.evaluation.generalised import generalised
 from t2m_edge.evaluation.methods import METHODS
 from t2m_edge.evaluation.methods.dem import METHOD as DEM
-from t2m_edge.evaluation.methods.kernel_prototypes import DRAWN, anchors, text_filters
+from t2m_edge.evaluation.methods.kernel_prototypes import DRAWN, anchors, kernel_rows, text_directions, text_filter
 from t2m_edge.evaluation.methods.method import CONDITIONS, Seen
 from t2m_edge.evaluation.methods.ours import METHOD as OURS
 from t2m_edge.evaluation.methods.ridge_image_to_text import METHOD as IMAGE_TO_TEXT
@@ -202,10 +202,22 @@ def test_a_filtered_sentence_lies_nearer_to_what_its_class_means(problem: Proble
     means, single = unit(unseen.mean(1, keepdims=True)), unit(unseen)
 
     def nearness(noise: float) -> float:
-        known, tested = text_filters((seen,), noise)
-        return float((unit(single @ tested) * unit(means @ known)).sum(-1).mean())
+        found = text_directions((seen,))
+        return float((unit(single @ text_filter(found, seen, noise)) * unit(means @ found.basis)).sum(-1).mean())
 
     assert nearness(0.1) > nearness(0.0) + 0.02
+
+
+def test_rows_turn_away_from_what_tells_groups_of_classes_apart(problem: Problem) -> None:
+    """``between`` shrinks rows most along the strongest direction of the prototypes; what is kept does not mix up."""
+    seen = problem.seen
+    strongest = np.linalg.eigh(seen.between)[1][:, -1]
+    texts = unseen_texts(problem, "descriptions")[0]
+
+    def along(between: float) -> float:
+        return float(np.abs(unit(kernel_rows(seen, between=between)(texts)) @ strongest).mean())
+
+    assert along(0.3) < 0.8 * along(0.0)
 
 
 def test_frozen_features_are_unit_and_fitted_on_seen_images_alone() -> None:

@@ -54,18 +54,15 @@ def _run(options: argparse.Namespace) -> int:
                 documents.append({"image": path, "error": str(error)})
                 code = 2
                 continue
-            listed = [
-                (name, score)
-                for place, (name, score) in enumerate(zip(result.names, result.scores))
-                if options.top or place < 3 or name in result.present
-            ]
+            if options.top is None:
+                result = result.best(3)
             if options.json:
-                classes = [{"name": name, "score": score} for name, score in listed]
+                classes = [{"name": name, "score": score} for name, score in zip(result.names, result.scores)]
                 answer = {"rejected": result.rejected, "present": list(result.present), "classes": classes}
                 documents.append({"image": path, **answer})
                 continue
             print(path + ("  (none of these)" if result.rejected else ""))
-            for name, score in listed:
+            for name, score in zip(result.names, result.scores):
                 print(f"  {score:8.4f}  {name}" + ("  (present)" if name in result.present else ""))
     if options.json:
         print(json.dumps({"schema_version": 1, "model": options.model, "images": documents}, ensure_ascii=False))

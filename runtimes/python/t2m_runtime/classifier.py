@@ -42,6 +42,12 @@ class Result:
     rejected: bool
     present: tuple[str, ...] = ()
 
+    def best(self, count: int) -> Result:
+        """The answer with its ``count`` best classes and, of a multi-label model, all that are present."""
+        listed = [i for i, name in enumerate(self.names) if i < count or name in self.present]
+        names, scores = (tuple(values[i] for i in listed) for values in (self.names, self.scores))
+        return replace(self, names=names, scores=scores)
+
 
 class Classifier:
     """A full model (.tflite or .onnx) that t2m-edge compiled, on an engine.

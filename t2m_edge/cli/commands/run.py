@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from t2m_edge.cli.options import Debug, Engine, Json, Model, Threads, new_app
 from t2m_edge.cli.output import print_json, printable, say_table, with_progress
-
-if TYPE_CHECKING:
-    from t2m_runtime.classifier import Result
 
 app = new_app()
 
@@ -50,7 +46,8 @@ def run(
         best = 3 if len(photos) == 1 else 1
         for photo in with_progress(photos, "photo"):
             try:
-                answers.append((photo, _shown(classifier.classify(photo, top_k=top), None if top else best)))
+                result = classifier.classify(photo, top_k=top)
+                answers.append((photo, result if top else result.best(best)))
             except InputError as error:
                 errors.append((photo, " ".join(printable(str(error)).split())))
     if json:
@@ -76,14 +73,3 @@ def run(
     for _, error in errors:
         print(f"error: {error}", file=sys.stderr)
     return 2 if errors else 0
-
-
-def _shown(result: Result, best: int | None) -> Result:
-    """The answer with its best classes and, of a multi-label model, all that are present; whole where best is None."""
-    pairs = [
-        (name, score)
-        for place, (name, score) in enumerate(zip(result.names, result.scores))
-        if best is None or place < best or name in result.present
-    ]
-    names, scores = zip(*pairs)
-    return replace(result, names=names, scores=scores)

@@ -20,7 +20,7 @@ LINEAR = (
     ridge_prototypes.ON_SENTENCES,
     ridge_rows.METHOD,
     eszsl.METHOD,
-    kernel_prototypes.LINEAR_POOLED,
+    ridge_prototypes.POOLED,
 )
 METHODS = (
     *LINEAR,

@@ -21,7 +21,6 @@ import numpy as np
 
 from t2m_edge.evaluation.methods.method import Method, Scores, Seen
 from t2m_edge.hypernetworks.class_vectors import unit
-from t2m_edge.training.closed_form import ridge_few_rows
 
 DRAWN = (1, 1, 2, 4)
 """Of how many sentences the means are that a class adds to its name and the mean of all."""
@@ -46,30 +45,46 @@ def anchors(seen: Seen) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(texts), np.concatenate(owners)
 
 
-def text_filters(sets: Sequence[Seen], noise: float) -> tuple[np.ndarray, np.ndarray]:
-    """What texts are multiplied by: float64 (d_text, r) each, of the known ones and of tested ones.
+@dataclass(frozen=True)
+class Directions:
+    """The strongest directions of the class means of texts.
 
-    ``noise``: the share of the class means' variance that a tested text has in every direction, and of the sentences'
-    covariance within classes that a single sentence has. 0: both are the same, the class means' strongest directions.
+    basis: float64 (d_text, r); variances: of the class means along each, (r,); mean_variance: over all d_text.
     """
+
+    basis: np.ndarray
+    variances: np.ndarray
+    mean_variance: float
+
+
+def text_directions(sets: Sequence[Seen]) -> Directions:
+    """Of all sets, each one's mean text taken off."""
     means = np.concatenate([s.sentence_means - s.sentence_means.mean(0) for s in sets])
     variances, directions = np.linalg.eigh(means.T @ means / len(means))
     strongest = variances.argsort()[::-1][: min(DIRECTIONS, len(means) - len(sets))]
-    basis = directions[:, strongest]
+    return Directions(directions[:, strongest], variances[strongest], float(variances.mean()))
+
+
+def text_filter(found: Directions, seen: Seen, noise: float) -> np.ndarray:
+    """What tested texts are multiplied by: float64 (d_text, r).
+
+    ``noise``: the share of the class means' variance that a tested text has in every direction, and of the sentences'
+    covariance within classes that a single sentence has. 0: the directions as they are.
+    """
     if noise == 0:
-        return basis, basis
-    between, errors = np.diag(variances[strongest]), noise * variances.mean() * np.eye(len(strongest))
-    own = sets[0]
-    if own.condition == "sentence":
-        within = np.concatenate([s - s.mean(0) for s in own.sentences]) @ basis
+        return found.basis
+    between, errors = np.diag(found.variances), noise * found.mean_variance * np.eye(len(found.variances))
+    if seen.condition == "sentence":
+        within = np.concatenate([s - s.mean(0) for s in seen.sentences]) @ found.basis
         errors += noise * within.T @ within / len(within)
-    return basis, basis @ np.linalg.solve(between + errors, between)
+    return found.basis @ np.linalg.solve(between + errors, between)
 
 
 @dataclass(frozen=True)
 class Regression:
-    """Kernel ridge from texts to prototypes: inputs float64 (m, r), unit texts; weights float64 (m, d)."""
+    """Kernel ridge from texts to prototypes: inputs float64 (m, r), unit, along directions; weights float64 (m, d)."""
 
+    directions: Directions
     inputs: np.ndarray
     weights: np.ndarray
 
@@ -82,10 +97,10 @@ def regression(sets: Sequence[Seen], sharpness: float, strength: float, others: 
         texts.append(rows)
         targets.append((part.prototypes - part.prototypes.mean(0))[owner])
         ridge.append(strength * np.bincount(owner)[owner] * (1 if part is sets[0] else others))
-    known, _ = text_filters(sets, 0)
-    inputs = unit(np.concatenate(texts) @ known)
+    directions = text_directions(sets)
+    inputs = unit(np.concatenate(texts) @ directions.basis)
     system = kernel(inputs, inputs, sharpness) + np.diag(np.concatenate(ridge))
-    return Regression(inputs, np.linalg.solve(system, np.concatenate(targets)))
+    return Regression(directions, inputs, np.linalg.solve(system, np.concatenate(targets)))
 
 
 def kernel(a: np.ndarray, b: np.ndarray, sharpness: float) -> np.ndarray:
@@ -107,13 +122,13 @@ def kernel_rows(
     """Texts float32 (k, d_text) -> rows of a head (k, d).
 
     ``strength`` is that of a class, however many rows it has; ``others``: how many times stronger the ridge is for
-    texts of other data sets; ``noise``: of tested texts (``text_filters``); ``between``: the share of the covariance
+    texts of other data sets; ``noise``: of tested texts (``text_filter``); ``between``: the share of the covariance
     between classes that is added to that within them.
     """
     sets = (seen, *(seen.others if pooled else ()))
     found = seen.kept((sharpness, strength, others, pooled), lambda: regression(sets, sharpness, strength, others))
-    _, tested = text_filters(sets, noise)
-    inputs, tested = found.inputs.astype(np.float32), tested.astype(np.float32)
+    inputs = found.inputs.astype(np.float32)
+    tested = text_filter(found.directions, seen, noise).astype(np.float32)
     weights = (found.weights @ seen.inverse_covariance(shrinkage, between)).astype(np.float32)
     return lambda given: kernel(unit(given @ tested), inputs, sharpness) @ weights
 
@@ -123,27 +138,6 @@ def fit(seen: Seen, seed: int = 0, **settings: float) -> Scores:
     return lambda features, texts: features @ unit(rows(texts)).T
 
 
-def fit_linear(
-    seen: Seen, seed: int = 0, strength: float = 10.0, shrinkage: float = 1.0, between: float = 0.0
-) -> Scores:
-    """L on the pooled data sets: what pooling alone brings."""
-    sets = [seen, *seen.others]
-    inputs = np.concatenate([s.text_of(condition) for s in sets for condition in ("name", "descriptions")])
-    targets = np.concatenate([s.prototypes - s.prototypes.mean(0) for s in sets for _ in range(2)])
-    inverse, offset = seen.inverse_covariance(shrinkage, between), seen.prototypes.mean(0)
-    map_ = ridge_few_rows(inputs, targets, strength)
-
-    def scores(features: np.ndarray, texts: np.ndarray) -> np.ndarray:
-        p = texts @ map_ + offset
-        row = p @ inverse
-        return features @ row.T - (row * p).sum(1) / 2
-
-    return scores
-
-
 GRID = {"sharpness": (2.0, 4.0, 6.0), "noise": (0.0, 0.3), "between": (0.0, 0.3)}
 METHOD = Method("kernel ridge to prototypes", partial(fit, pooled=False), GRID)
 POOLED = Method("kernel ridge to prototypes, pooled", fit, GRID)
-LINEAR_POOLED = Method(
-    "L, pooled", fit_linear, {"strength": (1.0, 3.0, 10.0), "shrinkage": (0.3, 1.0), "between": (0.0, 0.3)}
-)

@@ -25,18 +25,30 @@ def fit(
 
     ``between``: the share of the covariance between classes that is added to that within them.
     """
-    prototypes = seen.prototypes
-    inverse = seen.inverse_covariance(shrinkage, between)
-    texts, offset = seen.texts, prototypes.mean(0)
+    inverse, texts, offset = seen.inverse_covariance(shrinkage, between), seen.texts, seen.prototypes.mean(0)
     if single:
-        centre = np.zeros(texts.shape[1])
-        map_ = ridge_from_gram(*seen.sentence_regression, strength)
-    else:
-        centre = texts.mean(0)
-        map_ = ridge_few_rows(texts - centre, prototypes - offset, strength)
+        return discriminant(ridge_from_gram(*seen.sentence_regression, strength), offset, inverse)
+    centre = texts.mean(0)
+    map_ = ridge_few_rows(texts - centre, seen.prototypes - offset, strength)
+    return discriminant(map_, offset - centre @ map_, inverse)
+
+
+def fit_pooled(
+    seen: Seen, seed: int = 0, strength: float = 10.0, shrinkage: float = 1.0, between: float = 0.0
+) -> Scores:
+    """L on names and mean texts of all data sets, each one's mean feature taken off: what pooling alone brings."""
+    sets = [seen, *seen.others]
+    inputs = np.concatenate([s.text_of(condition) for s in sets for condition in ("name", "descriptions")])
+    targets = np.concatenate([s.prototypes - s.prototypes.mean(0) for s in sets for _ in range(2)])
+    map_ = ridge_few_rows(inputs, targets, strength)
+    return discriminant(map_, seen.prototypes.mean(0), seen.inverse_covariance(shrinkage, between))
+
+
+def discriminant(map_: np.ndarray, offset: np.ndarray, inverse: np.ndarray) -> Scores:
+    """Scores for the class means texts @ map_ + offset: map_ (d_text, d), offset (d,), inverse covariance (d, d)."""
 
     def scores(features: np.ndarray, texts: np.ndarray) -> np.ndarray:
-        p = (texts - centre) @ map_ + offset
+        p = texts @ map_ + offset
         row = p @ inverse
         return features @ row.T.astype(np.float32) - (row * p).sum(1) / 2
 
@@ -52,3 +64,4 @@ ON_SENTENCES = Method(
     {"strength": (1.0, 3.0, 10.0), "shrinkage": (0.3, 1.0, 3.0), "between": (0.0, 0.3)},
     {"strength": 30.0, "shrinkage": 1.0},
 )
+POOLED = Method("L, pooled", fit_pooled, {"strength": (1.0, 3.0, 10.0), "shrinkage": (0.3, 1.0), "between": (0.0, 0.3)})
