@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from t2m_edge.text.encoder import BagEncoder, TextEncoder, load_text_encoder
+from t2m_edge.text.encoder import OwnEncoder, TextEncoder, load_text_encoder
 
-__all__ = ["BagEncoder", "TextEncoder", "load_text_encoder"]
+__all__ = ["OwnEncoder", "TextEncoder", "load_text_encoder"]

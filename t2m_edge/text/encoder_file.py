@@ -16,7 +16,7 @@ from t2m_runtime.errors import InputError
 
 MAX_HEADER_BYTES = 65_536
 MAX_FILE_BYTES = 64 * 2**20
-_DTYPES = {"I8": np.dtype("<i1"), "U32": np.dtype("<u4"), "F32": np.dtype("<f4")}
+_DTYPES = {"I8": np.dtype("<i1"), "U32": np.dtype("<u4"), "F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
 
 
@@ -42,7 +42,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     """Checked, read-only arrays of a file.
 
     Raises:
-        InputError: missing, larger than 64 MiB, cut short, or not a safetensors file of int8, uint32 and float32.
+        InputError: missing, larger than 64 MiB, cut short, or no safetensors file of int8, uint32, float16 or float32.
     """
     try:
         size = path.stat().st_size

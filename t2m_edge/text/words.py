@@ -80,8 +80,22 @@ def word_hash(word: str) -> int:
 
 
 def hash_words(words: Iterable[str]) -> np.ndarray:
-    """uint32 (n,), sorted: what `TaughtWords` takes."""
-    return np.array(sorted({word_hash(word) for word in words}), np.uint32)
+    """uint32 (n,), sorted: what `TaughtWords` takes. Words that are known because of shorter ones are left out."""
+    met = _Growing()
+    for word in sorted(words, key=lambda word: (len(word), word)):
+        if word not in met:
+            met.hashes.add(word_hash(word))
+    return np.array(sorted(met.hashes), np.uint32)
+
+
+class _Growing(TaughtWords):
+    """A set that is being gathered."""
+
+    def __init__(self) -> None:
+        self.hashes: set[int] = set()
+
+    def _met(self, word: str) -> bool:
+        return word_hash(word) in self.hashes
 
 
 def few_pieces(word: str, pieces: int) -> bool:

@@ -170,7 +170,7 @@ def build_pack(
     say("parity of the backbones, layer by layer")
     parity = backbones_parity(backbones, probes, float_features)
     files = {f"backbone/{name}": data for name, data in backbones.files.items()}
-    files |= {f"text/{p.name}": p.read_bytes() for p in sorted(text.iterdir()) if p.is_file()}
+    files |= text_files(text)
     files |= hypernetwork_files(model, centres)
     files["bank.safetensors"] = save({"features": bank.features, "labels": bank.labels.astype(np.int32)})
     files["bank.json"] = json.dumps(list(bank.classes)).encode()
@@ -253,6 +253,11 @@ def probe_images(shared: Path, cache: Path, split: ClassSplit) -> np.ndarray:
     images = load_images(shared, cache, "grocery", "test").only(split.seen["grocery"])
     rows = some_of_each(images.labels, 1)
     return prepared(images.images[rows[:: max(1, len(rows) // PROBE_IMAGES)][:PROBE_IMAGES]])
+
+
+def text_files(folder: Path) -> dict[str, bytes]:
+    """A text encoder's files as a pack holds them."""
+    return {f"text/{p.name}": p.read_bytes() for p in sorted(folder.iterdir()) if p.is_file()}
 
 
 def hypernetwork_files(model: Hypernetwork, centres: TextCentres) -> dict[str, bytes]:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from t2m_runtime.errors import InputError
 
@@ -30,9 +33,11 @@ class Synset:
     """One meaning: the words that share it, its definition, example sentences.
 
     `thing` is true for kinds of things that can be photographed; a single person or place ("Ada Lovelace") is none.
+    `field`: the lexicographer file, such as "13", food.
     """
 
     part: str
+    field: str
     words: tuple[str, ...]
     definition: str
     examples: tuple[str, ...]
@@ -69,7 +74,7 @@ def _parse_synset(part: str, line: str) -> Synset:
     definition = re.sub(r"\s*;(\s*;)*\s*$", "", re.sub(r"\s+", " ", definition).strip()).strip(" ;")
     examples = tuple(example.strip() for example in _EXAMPLE.findall(gloss))
     thing = part == "noun" and fields[1] in _THINGS and "@i" not in pointers
-    return Synset(part, words, definition, examples, thing)
+    return Synset(part, fields[1], words, definition, examples, thing)
 
 
 def read_irregular_forms(folder: str | Path) -> list[str]:
@@ -117,6 +122,60 @@ def _lines_of(synset: Synset, fragments: Sequence[str], rng: random.Random) -> I
     yield f"{first}, {rng.choice(own)}; {rng.choice(fragments)}"
     if len(synset.words) > 1:
         yield f"{first}; {synset.words[1]}"
+
+
+def composed_lines(synsets: Sequence[Synset], seed: int = 0) -> Iterator[str]:
+    """Lines without end that no dictionary holds, put together from it at random.
+
+    Names of two to four words ("crisp yellow pear juice", "Aberdeen goat cheese"), in the forms that class
+    descriptions take, and every third line a passage of two to four sentences about one thing.
+    """
+    rng = random.Random(seed)
+    things = [s for s in synsets if s.thing and s.definition]
+    uses = Counter(
+        word for s in synsets for text in (s.definition, *s.examples) for word in re.findall(r"[a-z]+", text)
+    )
+    adjectives = _by_use(
+        [w for s in synsets if s.part == "adj" for w in s.words if w.isalpha() and w.islower()], uses, rng
+    )
+    nouns = _by_use([w for s in things for w in s.words if w == w.lower()], uses, rng)
+    proper = [w for s in synsets if s.part == "noun" for w in s.words if w[0].isupper() and w.isalpha()]
+    fragments: dict[str, list[str]] = defaultdict(list)
+    for synset in things:
+        fragments[synset.field] += _fragments(synset.definition)
+    while True:
+        thing = rng.choice(things)
+        fragment = rng.choice(fragments[thing.field])
+        word = nouns() if rng.random() < 0.5 else rng.choice(thing.words)
+        before = [adjectives() if rng.random() < 0.6 else nouns() for _ in range(rng.choice((1, 1, 2)))]
+        name = " ".join(([rng.choice(proper)] if rng.random() < 0.3 else []) + before[: 3 - word.count(" ")] + [word])
+        kind = rng.random()
+        if kind < 1 / 3:
+            yield rng.choice((name, f"a photo of {_article(name)} {name}"))
+        elif kind < 2 / 3:
+            yield rng.choice((f"{name}: {thing.definition}", f"{name}, {fragment}", f"{name}; {fragment}"))
+        else:
+            sentences = [
+                f"{thing.definition}.",
+                f"{_article(fragment).capitalize()} {adjectives()} {word} with {fragment}.",
+            ]
+            sentences += [
+                f"It is {adjectives()}, {adjectives()} and {adjectives()}.",
+                f"{name.capitalize()}: {fragment}.",
+            ]
+            sentences += [f"{example}." for example in thing.examples]
+            sentences += [
+                f"{rng.choice(rng.choice(things).words)} and {nouns()}, {rng.choice(fragments[thing.field])}."
+            ]
+            rng.shuffle(sentences)
+            start = rng.choice((f"{name}: ", f"{thing.words[0]}: ", f"{_article(name).capitalize()} {name} is ", ""))
+            yield start + " ".join(sentences[: rng.randint(2, 4)])
+
+
+def _by_use(words: Sequence[str], uses: Counter[str], rng: random.Random) -> Callable[[], str]:
+    """Draws words, those of frequent use more often."""
+    weights = np.cumsum([(1 + uses[word]) ** 0.75 for word in words])
+    return lambda: words[int(np.searchsorted(weights, rng.random() * weights[-1]))]
 
 
 def _fragments(definition: str) -> list[str]:

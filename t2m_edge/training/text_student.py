@@ -1,4 +1,4 @@
-"""The student: the bag-of-tokens encoder of t2m_edge/text/encoder.py in torch, its training loop and its int8 form."""
+"""The student: the OwnEncoder of t2m_edge/text/encoder.py in torch, its training loop and its int8 form."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from t2m_edge.text.encoder import MATRICES, PLACES
+
+LISTS_TOGETHER = 64
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -19,11 +23,23 @@ class Schedule:
 
     steps: int = 10_000
     batch: int = 256
-    rate: float = 3e-3
+    rate: float = 2e-3
     table_rate: float = 6e-3
     warmup: int = 200
     temperature: float = 1 / 20
     checkpoint_every: int = 1_000
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Widths: of a token row, the heads of the first and of the second look, the hidden layers, an embedding."""
+
+    width: int = 128
+    first_heads: int = 4
+    context: int = 256
+    heads: int = 8
+    hidden: int = 768
+    d_text: int = 384
 
 
 @dataclass(frozen=True)
@@ -51,31 +67,56 @@ class TokenLists:
         return torch.from_numpy(self.ids[places].astype(np.int64)), torch.from_numpy(offsets)
 
 
-class Bag(nn.Module):
-    """Weighted mean of token rows, then A m + B relu(C m + c) + b, unit length (see BagEncoder).
+class Student(nn.Module):
+    """The formula of OwnEncoder.
 
     Args:
         tokens: vocabulary size.
-        width: of a token row.
-        hidden: width of the hidden layer.
-        d_text: width of an embedding.
+        shape: widths of its parts.
     """
 
-    def __init__(self, tokens: int, width: int, hidden: int, d_text: int):
+    def __init__(self, tokens: int, shape: Shape):
         super().__init__()
-        self.table = nn.Parameter(torch.randn(tokens, width) / math.sqrt(width))
+        e, heads = shape.width, shape.heads
+        self.table = nn.Parameter(torch.randn(tokens, e) / math.sqrt(e))
         self.log_weight = nn.Parameter(torch.zeros(tokens))
-        self.hidden = nn.Linear(width, hidden)
-        self.linear = nn.Linear(width + hidden, d_text)
+        self.first_query = nn.Linear(e, shape.first_heads * e)
+        self.first_places = nn.Parameter(torch.zeros(shape.first_heads, 2 * PLACES))
+        self.context = nn.Linear((1 + shape.first_heads) * e, shape.context)
+        self.query = nn.Linear(shape.context, heads * e)
+        self.places = nn.Parameter(torch.zeros(heads, 2 * PLACES))
+        self.hidden = nn.Linear((1 + heads) * e, shape.hidden)
+        self.linear = nn.Linear((1 + heads) * e + shape.hidden, shape.d_text)
+        # A query is learned at this share of its size, so that its matrix and the others take one rate.
+        self.sharpness = 4 / math.sqrt(e)
 
     def forward(self, ids: Tensor, offsets: Tensor) -> Tensor:
         """Token lists (ids, offsets) -> (n, d_text), unit rows."""
-        weight = self.log_weight[ids].exp()
-        sums = F.embedding_bag(ids, self.table, offsets, mode="sum", per_sample_weights=weight)
-        totals = F.embedding_bag(ids, self.log_weight.exp().unsqueeze(1), offsets, mode="sum")
-        mean = sums / totals
-        features = torch.cat([mean, F.relu(self.hidden(mean))], dim=1)
-        return F.normalize(self.linear(features), dim=1)
+        lengths = torch.diff(offsets, append=torch.tensor([len(ids)]))
+        order = lengths.argsort()
+        # Lists of like length pass together, so that little is padded.
+        parts = [self._pooled(ids, offsets[some], lengths[some]) for some in order.split(LISTS_TOGETHER)]
+        pooled = torch.cat(parts)[order.argsort()]
+        return F.normalize(self.linear(torch.cat([pooled, F.relu(self.hidden(pooled))], dim=1)), dim=1)
+
+    def _pooled(self, ids: Tensor, offsets: Tensor, lengths: Tensor) -> Tensor:
+        """Some of the lists -> their m, (n, (1 + heads) width)."""
+        step = torch.arange(int(lengths.max()))
+        real = step < lengths[:, None]
+        tokens = ids[torch.where(real, offsets[:, None] + step, 0)]
+        rows = F.embedding(tokens, self.table)
+        base = self.log_weight[tokens].masked_fill(~real, -1e9)[:, None]
+        mean = base.softmax(2) @ rows
+        from_end = (lengths[:, None] - 1 - step).clamp(0, PLACES - 1)
+
+        def look(queries: Tensor, places: Tensor) -> Tensor:
+            first, last = places.split(PLACES, dim=1)
+            place = first[:, step.clamp(max=PLACES - 1)] + last[:, from_end].transpose(0, 1)
+            scores = self.sharpness * queries.view(len(rows), -1, rows.shape[2]) @ rows.transpose(1, 2) + base + place
+            return torch.cat([mean, scores.softmax(2) @ rows], dim=1).flatten(1)
+
+        context = F.relu(self.context(look(self.first_query(mean[:, 0]), self.first_places)))
+        return look(self.query(context), self.places)
 
 
 def distillation_loss(student: Tensor, target: Tensor, temperature: float) -> Tensor:
@@ -87,7 +128,7 @@ def distillation_loss(student: Tensor, target: Tensor, temperature: float) -> Te
 
 
 def train_student(
-    student: Bag,
+    student: Student,
     lines: TokenLists,
     targets: np.ndarray,
     schedule: Schedule,
@@ -132,6 +173,7 @@ def train_student(
         loss = distillation_loss(output, target, schedule.temperature)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        nn.utils.clip_grad_norm_(small, 1.0)
         optimizer.step()
         scheduler.step()
         step += 1
@@ -166,7 +208,7 @@ class _Batches:
         return self._order[place * self._batch : (place + 1) * self._batch]
 
 
-def _save(path: Path, student: Bag, optimizer, scheduler, step: int) -> None:
+def _save(path: Path, student: Student, optimizer, scheduler, step: int) -> None:
     aside = path.with_suffix(".part")
     torch.save(
         {
@@ -180,16 +222,23 @@ def _save(path: Path, student: Bag, optimizer, scheduler, step: int) -> None:
     aside.replace(path)
 
 
-def quantized_tensors(student: Bag, taught_words: np.ndarray) -> dict[str, np.ndarray]:
-    """The int8 tensors of a BagEncoder: one scale a row, symmetric."""
-    tensors: dict[str, np.ndarray] = {"taught_words": taught_words}
-    matrices = {"table": student.table, "hidden": student.hidden.weight, "linear": student.linear.weight}
-    for name, matrix in matrices.items():
+def quantized_tensors(student: Student, taught_words: np.ndarray) -> dict[str, np.ndarray]:
+    """The tensors of an OwnEncoder; matrices in int8, one scale a row, symmetric."""
+    matrices = {"table": (student.table, None)}
+    for name in MATRICES:
+        dense, size = getattr(student, name), student.sharpness if name.endswith("query") else 1.0
+        matrices[name] = (size * dense.weight, size * dense.bias)
+    tensors = {"taught_words": taught_words}
+    for name, (matrix, bias) in matrices.items():
         values = matrix.detach().numpy()
-        scale = np.maximum(np.abs(values).max(axis=1) / 127, 1e-12).astype(np.float32)
-        tensors[name] = np.clip(np.rint(values / scale[:, None]), -127, 127).astype(np.int8)
+        # The table's scales are many: they take half the bytes.
+        dtype = np.float16 if name == "table" else np.float32
+        scale = np.maximum(np.abs(values).max(axis=1) / 127, 1e-6).astype(dtype)
+        tensors[name] = np.clip(np.rint(values / scale[:, None].astype(np.float32)), -127, 127).astype(np.int8)
         tensors[f"{name}_scale"] = scale
-    tensors["hidden_bias"] = student.hidden.bias.detach().numpy()
-    tensors["linear_bias"] = student.linear.bias.detach().numpy()
+        if bias is not None:
+            tensors[f"{name}_bias"] = bias.detach().numpy()
+    tensors["first_places"] = student.first_places.detach().numpy()
+    tensors["places"] = student.places.detach().numpy()
     tensors["token_weight"] = student.log_weight.detach().exp().numpy()
     return tensors

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,8 @@ from t2m_edge.text.encoder_file import write_tensors
 from t2m_edge.text.minilm import MiniLM, find_model
 from t2m_edge.text.words import hash_words, split_words
 from t2m_edge.training.text_corpus import HOW_TO_GET as HOW_TO_GET_WORDNET
-from t2m_edge.training.text_corpus import read_irregular_forms, read_wordnet, training_lines
-from t2m_edge.training.text_student import Bag, Schedule, TokenLists, quantized_tensors, train_student
+from t2m_edge.training.text_corpus import composed_lines, read_irregular_forms, read_wordnet, training_lines
+from t2m_edge.training.text_student import Schedule, Shape, Student, TokenLists, quantized_tensors, train_student
 from t2m_edge.training.text_targets import (
     ClipPredictor,
     JointTargets,
@@ -36,8 +37,6 @@ from t2m_runtime.errors import InputError
 KINDS = ("strict", "release")
 HELD_OUT_LINES = 4_000
 MAX_TOKENS = 256
-D_TEXT = 384
-HIDDEN = 1024
 
 
 def to_stderr(line: str) -> None:
@@ -53,8 +52,9 @@ def train_text(
     data: str | Path,
     work: str | Path,
     kind: str = "release",
-    lines: int = 300_000,
-    width: int = 96,
+    lines: int = 262_144,
+    composed: int = 65_536,
+    width: int = 128,
     vocabulary: int = 24_000,
     clip_share: float = 0.5,
     schedule: Schedule | None = None,
@@ -74,7 +74,8 @@ def train_text(
             the same folder goes on where a stopped one was.
         kind: "strict" leaves every class name of CIFAR-100, Tiny-ImageNet and Grocery out of the CLIP side; "release"
             does not.
-        lines: how many corpus lines to learn from (the corpus has about 600,000).
+        lines: how many of WordNet's lines to learn from (there are about 600,000).
+        composed: how many lines put together from it (see `composed_lines`).
         width: of a token row.
         vocabulary: number of tokens.
         clip_share: share of the squared length of a target that is predicted CLIP vector.
@@ -90,7 +91,7 @@ def train_text(
     Raises:
         InputError: something needed is missing; the message says how to get it.
     """
-    output, work, schedule = Path(output), Path(work), schedule or Schedule()
+    output, work, schedule, shape = Path(output), Path(work), schedule or Schedule(), Shape(width)
     if kind not in KINDS:
         raise InputError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
     if (output / "encoder.json").exists() and not overwrite:
@@ -104,31 +105,33 @@ def train_text(
     minilm = MiniLM(model)
 
     synsets = read_wordnet(wordnet)
-    corpus = training_lines(synsets, seed)[:lines]
-    progress(f"corpus: {len(corpus)} lines of {len(synsets)} synsets")
+    parts = [training_lines(synsets, seed)[:lines], list(islice(composed_lines(synsets, seed), composed))]
+    progress(f"corpus: {len(parts[0])} lines of {len(synsets)} synsets, {composed} composed ones")
     all_rows = read_clip_rows(data)
     kept = without_held_out(all_rows, held_out_names(data))
     tokenizer = _tokenizer(work, synsets, model, kept, vocabulary, progress)
-    vectors = teacher_vectors(corpus, minilm, work / "teacher", progress)
+    vectors = np.concatenate([teacher_vectors(part, minilm, work / "teacher", progress) for part in parts])
+    corpus = [line for part in parts for line in part]
     rows = kept if kind == "strict" else all_rows
     names = clip_texts(all_rows)[0]
     of_name = dict(zip(names, teacher_vectors(names, minilm, work / "teacher", progress)))
     predictor = ClipPredictor(rows, lambda texts: np.stack([of_name[text] for text in texts]))
     sample = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:20_000])
-    joint = JointTargets(predictor, vectors[sample], D_TEXT, clip_share)
+    joint = JointTargets(predictor, vectors[sample], shape.d_text, clip_share)
     targets = joint(vectors).astype(np.float16)
-    progress(f"targets: {len(rows)} CLIP rows, {100 * joint.kept_energy:.1f} % of the energy in {D_TEXT} directions")
+    progress(
+        f"targets: {len(rows)} CLIP rows, {100 * joint.kept_energy:.1f} % of the energy in {shape.d_text} directions"
+    )
 
     unknown = tokenizer.token_to_id(UNKNOWN)
     encodings = tokenizer.encode_batch(corpus, add_special_tokens=False)
     tokens = [[i for i in encoding.ids if i != unknown] for encoding in encodings]
-    usable = [i for i, ids in enumerate(tokens) if ids]
-    cut = len(usable) - min(HELD_OUT_LINES, len(usable) // 10)
-    train_rows, test_rows = usable[:cut], usable[cut:]
-    student = Bag(tokenizer.get_vocab_size(), width, HIDDEN, D_TEXT)
+    usable = np.random.default_rng(seed).permutation([i for i, ids in enumerate(tokens) if ids])
+    test_rows, train_rows = np.split(usable, [min(HELD_OUT_LINES, len(usable) // 10)])
+    student = Student(tokenizer.get_vocab_size(), shape)
     settings = {
-        "kind": kind, "lines": lines, "width": width, "vocabulary": vocabulary, "clip_share": clip_share, "seed": seed,
-        "schedule": asdict(schedule),
+        "kind": kind, "lines": lines, "composed": composed, "vocabulary": vocabulary, "clip_share": clip_share,
+        "seed": seed, "shape": asdict(shape), "schedule": asdict(schedule),
     }  # fmt: skip
     checkpoint = work / f"student-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]}.pt"
     token_lists = TokenLists.of([tokens[i] for i in train_rows])
@@ -139,9 +142,9 @@ def train_text(
     tokenizer_json = tokenizer.to_str().encode()
     info = {
         "schema_version": SCHEMA_VERSION,
-        "kind": "bag",
+        "kind": "attention",
         "id": f"t2m-text-{kind}@sha256:{hashlib.sha256(blob + tokenizer_json).hexdigest()}",
-        "d_text": D_TEXT,
+        "d_text": shape.d_text,
         "max_tokens": MAX_TOKENS,
         "licence": "Apache-2.0",
         "provenance": {
@@ -149,7 +152,12 @@ def train_text(
             "settings": settings,
             "threads": threads,
             "teacher": minilm.id,
-            "corpus": {"source": "WordNet 3 (wordnet-base)", "sha256": _digest(corpus), "lines": len(corpus)},
+            "corpus": {
+                "source": "WordNet 3 (wordnet-base)",
+                "sha256": _digest(corpus),
+                "lines": len(corpus),
+                "composed": composed,
+            },
             "clip_rows": {
                 "used": len(rows),
                 "left_out": len(all_rows) - len(rows),
@@ -174,8 +182,8 @@ def train_text(
 
 def command_line(settings: dict, threads: int) -> str:
     """The command that makes an encoder of these settings, but for the folders."""
-    flags = {name: settings[name] for name in ("kind", "lines", "width", "seed")}
-    flags |= {"steps": settings["schedule"]["steps"], "threads": threads}
+    flags = {name: settings[name] for name in ("kind", "lines", "composed", "seed")}
+    flags |= {"width": settings["shape"]["width"], "steps": settings["schedule"]["steps"], "threads": threads}
     return " ".join(["t2m-edge train text", *(f"--{name} {value}" for name, value in flags.items())])
 
 

@@ -12,6 +12,7 @@ from safetensors.numpy import save
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from t2m_edge.packs.writing import write_pack
+from t2m_edge.text.encoder import MATRICES, PLACES
 from t2m_edge.text.encoder_file import write_tensors
 from t2m_edge.text.words import word_hash
 from t2m_exporters.graph import Conv, Dense, Graph, L2Normalize, Mean, run
@@ -67,7 +68,7 @@ WORDS = [
 
 
 def random_text_encoder() -> dict[str, bytes]:
-    """encoder.json, encoder.safetensors and tokenizer.json of a bag encoder with random weights."""
+    """encoder.json, encoder.safetensors and tokenizer.json of an own encoder with random weights."""
     rng = np.random.default_rng(1)
     letters = [f"{mark}{c}" for c in "abcdefghijklmnopqrstuvwxyz0123456789" for mark in ("", "##")]
     vocabulary = {token: i for i, token in enumerate(dict.fromkeys(["[UNK]", *WORDS, *letters]))}
@@ -77,17 +78,18 @@ def random_text_encoder() -> dict[str, bytes]:
     n, e, h = len(vocabulary), 8, 12
     tensors = {
         "table": rng.integers(-127, 128, (n, e)).astype(np.int8),
-        "table_scale": np.full(n, 1 / 127, np.float32),
+        "table_scale": np.full(n, 1 / 127, np.float16),
         "token_weight": rng.uniform(0.5, 1.5, n).astype(np.float32),
-        "hidden": rng.integers(-127, 128, (h, e)).astype(np.int8),
-        "hidden_scale": np.full(h, 1 / 127, np.float32),
-        "hidden_bias": rng.normal(size=h).astype(np.float32),
-        "linear": rng.integers(-127, 128, (D_TEXT, e + h)).astype(np.int8),
-        "linear_scale": np.full(D_TEXT, 1 / 127, np.float32),
-        "linear_bias": np.zeros(D_TEXT, np.float32),
+        "first_places": np.zeros((1, 2 * PLACES), np.float32),
+        "places": np.zeros((2, 2 * PLACES), np.float32),
         "taught_words": np.sort(np.array([word_hash(w) for w in WORDS], np.uint32)),
     }
-    info = {"schema_version": 1, "kind": "bag", "id": "random", "max_tokens": 20}
+    shapes = ((e, e), (6, 2 * e), (2 * e, 6), (h, 3 * e), (D_TEXT, 3 * e + h))
+    for name, (rows, columns) in zip(MATRICES, shapes):
+        tensors[name] = rng.integers(-127, 128, (rows, columns)).astype(np.int8)
+        tensors[f"{name}_scale"] = np.full(rows, 1 / 127, np.float32)
+        tensors[f"{name}_bias"] = rng.normal(size=rows).astype(np.float32)
+    info = {"schema_version": 1, "kind": "attention", "id": "random", "max_tokens": 20}
     return {
         "text/encoder.json": json.dumps(info).encode(),
         "text/encoder.safetensors": write_tensors(tensors),

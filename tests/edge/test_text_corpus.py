@@ -1,6 +1,8 @@
+from itertools import islice
+
 import pytest
 
-from t2m_edge.training.text_corpus import read_irregular_forms, read_wordnet, training_lines
+from t2m_edge.training.text_corpus import composed_lines, read_irregular_forms, read_wordnet, training_lines
 from t2m_runtime.errors import InputError
 
 LICENCE = "  1 This software and database is being provided\n"
@@ -52,6 +54,17 @@ def test_the_order_of_the_lines_depends_on_the_seed_alone(folder):
     synsets = read_wordnet(folder)
     assert training_lines(synsets, 1) == training_lines(synsets, 1) != training_lines(synsets, 2)
     assert len(set(training_lines(synsets))) == len(training_lines(synsets))
+
+
+def test_composed_lines_are_names_and_passages_that_the_dictionary_does_not_hold(folder):
+    synsets = read_wordnet(folder)
+    lines = list(islice(composed_lines(synsets, 1), 300))
+    assert lines == list(islice(composed_lines(synsets, 1), 300)) != list(islice(composed_lines(synsets, 2), 300))
+    assert not set(lines) & set(training_lines(synsets))
+    assert any(line.count(". ") >= 2 for line in lines)
+    assert {"abounding", "galore", "zebra", "deer"} <= {
+        word for line in lines for word in line.replace(".", "").split()
+    }
 
 
 def test_irregular_forms_are_the_first_word_of_each_line(folder):

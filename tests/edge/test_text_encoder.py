@@ -5,12 +5,14 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from t2m_edge.text import load_text_encoder
+from t2m_edge.text.encoder import PLACES
 from t2m_edge.text.encoder_file import read_tensors, write_tensors
 from t2m_edge.text.words import hash_words
 from t2m_runtime.errors import InputError
 
 VOCABULARY = ["[UNK]", "zebra", "##s", "black", "white", "stripe", "on", "a", "photo", "of"]
-WIDTH, HIDDEN, D_TEXT = 6, 10, 8
+WIDTH, FIRST, CONTEXT, HEADS, HIDDEN, D_TEXT = 6, 2, 7, 3, 10, 8
+POOLED = WIDTH * (1 + HEADS)
 
 
 def small_tensors(seed=0):
@@ -22,13 +24,21 @@ def small_tensors(seed=0):
     def positive(n):
         return rng.uniform(0.005, 0.02, n).astype(np.float32)
 
+    def matrix(name, rows, columns):
+        bias = rng.normal(size=rows).astype(np.float32)
+        return {name: int8(rows, columns), f"{name}_scale": positive(rows) / 4, f"{name}_bias": bias}
+
     n = len(VOCABULARY)
     return {
-        "table": int8(n, WIDTH), "table_scale": positive(n), "token_weight": rng.uniform(0.5, 2, n).astype(np.float32),
-        "hidden": int8(HIDDEN, WIDTH), "hidden_scale": positive(HIDDEN),
-        "hidden_bias": rng.normal(size=HIDDEN).astype(np.float32),
-        "linear": int8(D_TEXT, WIDTH + HIDDEN), "linear_scale": positive(D_TEXT),
-        "linear_bias": rng.normal(size=D_TEXT).astype(np.float32),
+        "table": int8(n, WIDTH), "table_scale": positive(n).astype(np.float16),
+        "token_weight": rng.uniform(0.5, 2, n).astype(np.float32),
+        "first_places": rng.normal(size=(FIRST, 2 * PLACES)).astype(np.float32),
+        "places": rng.normal(size=(HEADS, 2 * PLACES)).astype(np.float32),
+        **matrix("first_query", FIRST * WIDTH, WIDTH),
+        **matrix("context", CONTEXT, WIDTH * (1 + FIRST)),
+        **matrix("query", HEADS * WIDTH, CONTEXT),
+        **matrix("hidden", HIDDEN, POOLED),
+        **matrix("linear", D_TEXT, POOLED + HIDDEN),
         "taught_words": hash_words(["zebra", "black", "white", "stripe", "on", "a", "photo", "of"]),
     }  # fmt: skip
 
@@ -44,7 +54,7 @@ def small_tokenizer():
 def write_encoder(folder, tensors=None, **info):
     (folder / "encoder.safetensors").write_bytes(write_tensors(tensors or small_tensors()))
     small_tokenizer().save(str(folder / "tokenizer.json"))
-    described = {"schema_version": 1, "kind": "bag", "id": "small@1", "d_text": D_TEXT, "max_tokens": 6} | info
+    described = {"schema_version": 1, "kind": "attention", "id": "small@1", "d_text": D_TEXT, "max_tokens": 6} | info
     (folder / "encoder.json").write_text(json.dumps(described))
     return folder
 
@@ -72,8 +82,20 @@ def test_an_embedding_is_the_formula_of_the_docstring(encoder, folder):
     rows = t["table"][ids].astype(np.float64) * t["table_scale"][ids, None]
     weights = t["token_weight"][ids].astype(np.float64)
     mean = weights @ rows / weights.sum()
-    hidden = np.maximum(t["hidden"] * t["hidden_scale"][:, None] @ mean + t["hidden_bias"], 0)
-    v = t["linear"] * t["linear_scale"][:, None] @ np.concatenate([mean, hidden]) + t["linear_bias"]
+
+    def dense(name, x):
+        return t[name] * t[f"{name}_scale"][:, None].astype(np.float64) @ x + t[f"{name}_bias"]
+
+    def look(queries, places):
+        pooled = [mean]
+        for query, at in zip(queries.reshape(-1, WIDTH), places):
+            scores = [query @ rows[i] + np.log(weights[i]) + at[:PLACES][i] + at[PLACES:][2 - i] for i in range(3)]
+            pooled.append(np.exp(scores) @ rows / np.exp(scores).sum())
+        return np.concatenate(pooled)
+
+    context = np.maximum(dense("context", look(dense("first_query", mean), t["first_places"])), 0)
+    m = look(dense("query", context), t["places"])
+    v = dense("linear", np.concatenate([m, np.maximum(dense("hidden", m), 0)]))
     np.testing.assert_allclose(encoder.encode(["zebras black"])[0], v / np.linalg.norm(v), atol=1e-5)
 
 
@@ -81,6 +103,10 @@ def test_a_text_has_one_embedding_whatever_stands_beside_it(encoder):
     alone = encoder.encode(["white zebra"])[0]
     together = encoder.encode(["a photo", "white zebra", "", "on"])[1]
     np.testing.assert_allclose(alone, together, atol=1e-6)
+
+
+def test_the_first_and_the_last_words_are_told_apart(encoder):
+    assert np.abs(np.subtract(*encoder.encode(["black zebra", "zebra black"]))).max() > 1e-3
 
 
 def test_unknown_words_do_not_move_an_embedding(encoder):

@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from t2m_edge.text import BagEncoder
+from t2m_edge.text import OwnEncoder
 from t2m_edge.text.words import hash_words
 
 torch = pytest.importorskip("torch")
 from t2m_edge.training.text_student import (  # noqa: E402
-    Bag,
     Schedule,
+    Shape,
+    Student,
     TokenLists,
     distillation_loss,
     quantized_tensors,
@@ -21,7 +22,7 @@ SCHEDULE = Schedule(steps=60, batch=16, warmup=5, checkpoint_every=20)
 
 def make_student():
     torch.manual_seed(0)
-    return Bag(len(WORDS), width=8, hidden=16, d_text=6)
+    return Student(len(WORDS), Shape(width=8, first_heads=2, context=12, heads=3, hidden=16, d_text=6))
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_the_int8_encoder_gives_nearly_the_vectors_of_the_student(lines, targets
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    encoder = BagEncoder(tokenizer, quantized_tensors(student, hash_words(WORDS)), "test", 100)
+    encoder = OwnEncoder(tokenizer, quantized_tensors(student, hash_words(WORDS)), "test", 100)
     texts = [" ".join(WORDS[i] for i in lines.ids[a:b]) for a, b in zip(lines.starts, lines.starts[1:])]
     with torch.no_grad():
         expected = student(*lines.take(np.arange(100))).numpy()

@@ -3,9 +3,9 @@ from t2m_edge.training.text_tokenizer import train_tokenizer, word_counts
 
 THINGS = ["zebra", "moose", "skyscraper", "teapot", "hamster", "zucchini"]
 SYNSETS = [
-    *(Synset("noun", (name,), f"a {name} is a thing with a handle and stripes", (), True) for name in THINGS),
-    Synset("noun", ("Eubacteriales", "order Eubacteriales"), "an order of bacteria", (), False),
-    Synset("verb", ("run",), "move fast by using the feet", ("the zebras run on the plain",), False),
+    *(Synset("noun", "06", (name,), f"a {name} is a thing with a handle and stripes", (), True) for name in THINGS),
+    Synset("noun", "05", ("Eubacteriales", "order Eubacteriales"), "an order of bacteria", (), False),
+    Synset("verb", "38", ("run",), "move fast by using the feet", ("the zebras run on the plain",), False),
 ]
 
 
@@ -23,7 +23,8 @@ def test_the_vocabulary_has_the_size_asked_for_and_starts_with_the_unknown_token
 
 def test_common_words_come_before_others_of_the_same_count():
     texts = [
-        Synset("verb", ("abc",), f"{word} {word} {word}", (), False) for word in ("plumage", "qqqqqqq", "wingtips")
+        Synset("verb", "38", ("abc",), f"{word} {word} {word}", (), False)
+        for word in ("plumage", "qqqqqqq", "wingtips")
     ]
     tokenizer = train_tokenizer(SYNSETS + texts, common_words={"wingtips"}, vocabulary=72)
     assert len(tokenizer.encode("wingtips").tokens) <= len(tokenizer.encode("plumage").tokens)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -308,6 +309,12 @@ def test_a_pack_is_built_and_compiles(shared, cache, backbone, tiny_pack, tmp_pa
         not hidden.info.independent
         and len(t2m_edge.compile(task, tmp_path / "h.t2mh", pack=hidden, target="head", min_agreement=0).labels) == 2
     )
+    text = tmp_path / "text"
+    shutil.copytree(tiny_pack / "text", text)
+    described = json.loads((text / "encoder.json").read_text()) | {"max_tokens": 3}
+    (text / "encoder.json").write_text(json.dumps(described))
+    assert run_command([*retrain, "-o", str(tmp_path / "reworded"), "--steps", "3", "--text", str(text)]) == 0
+    assert load_pack(tmp_path / "reworded").text_encoder.max_tokens == 3
     other = replace(recipe, head=replace(head, seed=1))
     build_pack(backbone, tiny_pack / "text", "0", shared, cache, tmp_path / "other", other)
     assert load_pack(tmp_path / "other").files != pack.files

@@ -36,9 +36,12 @@ def text(
     kind: Annotated[
         str, typer.Option(metavar="KIND", help="release, or strict: without the data sets' class names.")
     ] = "release",
-    lines: Annotated[int, typer.Option(metavar="N", help="Lines of the corpus to learn from.")] = 131_072,
-    width: Annotated[int, typer.Option(metavar="N", help="Width of a token's row.")] = 96,
-    steps: Annotated[int, typer.Option(metavar="N", help="Training steps.")] = 5_000,
+    lines: Annotated[int, typer.Option(metavar="N", help="Lines of WordNet to learn from.")] = 262_144,
+    composed: Annotated[
+        int, typer.Option(metavar="N", help="Lines put together from it: new names, passages.")
+    ] = 65_536,
+    width: Annotated[int, typer.Option(metavar="N", help="Width of a token's row.")] = 128,
+    steps: Annotated[int, typer.Option(metavar="N", help="Training steps.")] = 10_000,
     work: Annotated[Path, typer.Option(metavar="DIR", help="Teacher vectors and checkpoints, to go on with.")] = Path(
         "runs/text-work"
     ),
@@ -70,6 +73,7 @@ def text(
         work=work,
         kind=kind,
         lines=lines,
+        composed=composed,
         width=width,
         schedule=Schedule(steps=steps),
         seed=seed,
@@ -92,6 +96,9 @@ def head(
         int, typer.Option(metavar="N", help="Width of the head's hidden layer; 0 for a linear head.")
     ] = 0,
     mixing: Annotated[bool, typer.Option("--mixing", help="Let the classes of a task see each other.")] = False,
+    text: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Another text encoder for the pack (default: its own).")
+    ] = None,
     seed: Seed = 0,
     threads: Threads = 2,
     cache: Cache = Path("runs/cache"),
@@ -99,10 +106,11 @@ def head(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Trains another hypernetwork for a pack: its backbone and text encoder stay. (pack build trains the first one.)
+    """Trains another hypernetwork for a pack: its backbone stays. (pack build trains the first one.)
 
     \b
     t2m-edge train head packs/mine --shared ../shared -o packs/hidden --hidden 64
+    t2m-edge train head packs/mine --shared ../shared -o packs/other --text runs/text
     """
     need_extra("train", "train head")
     from dataclasses import replace
@@ -123,7 +131,7 @@ def head(
     recipe = HeadRecipe(seed=seed, hidden=hidden, mixing=mixing, skip=not hidden)
     if steps is not None:
         recipe = replace(recipe, steps=steps)
-    retrain_head(default_path() if pack == DEFAULT else Path(pack), shared, cache, output, recipe)
+    retrain_head(default_path() if pack == DEFAULT else Path(pack), shared, cache, output, recipe, text)
     if json:
         print_json("train head", {"output": str(output)})
     else:
