@@ -1,6 +1,6 @@
 """The text encoder's tokenizer: WordPiece whose vocabulary is mostly whole words, chosen for class descriptions.
 
-A bag of tokens learns one vector a token, so a word that is one token has a vector of its own. Plain WordPiece
+The encoder learns one vector a token, so a word that is one token has a vector of its own. Plain WordPiece
 training on WordNet spends its vocabulary on Latin names; here the whole words are ranked first (running English, names
 of things, words known to be common) and word pieces are trained for what is left.
 """

@@ -69,7 +69,8 @@ WORDS = [
 
 def random_text_encoder() -> dict[str, bytes]:
     """encoder.json, encoder.safetensors and tokenizer.json of an own encoder with random weights."""
-    rng = np.random.default_rng(1)
+    # One of the seeds whose rows do not lie where the tiny backbone's features hardly differ.
+    rng = np.random.default_rng(6)
     letters = [f"{mark}{c}" for c in "abcdefghijklmnopqrstuvwxyz0123456789" for mark in ("", "##")]
     vocabulary = {token: i for i, token in enumerate(dict.fromkeys(["[UNK]", *WORDS, *letters]))}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
@@ -87,8 +88,8 @@ def random_text_encoder() -> dict[str, bytes]:
     shapes = ((e, e), (6, 2 * e), (2 * e, 6), (h, 3 * e), (D_TEXT, 3 * e + h))
     for name, (rows, columns) in zip(MATRICES, shapes):
         tensors[name] = rng.integers(-127, 128, (rows, columns)).astype(np.int8)
-        tensors[f"{name}_scale"] = np.full(rows, 1 / 127, np.float32)
-        tensors[f"{name}_bias"] = rng.normal(size=rows).astype(np.float32)
+        tensors[f"{name}_scale"] = np.full(rows, (0.1 if "query" in name else 1) / 127, np.float32)
+        tensors[f"{name}_bias"] = np.zeros(rows, np.float32)
     info = {"schema_version": 1, "kind": "attention", "id": "random", "max_tokens": 20}
     return {
         "text/encoder.json": json.dumps(info).encode(),
