@@ -241,7 +241,7 @@ def _read_info(path: Path) -> dict:
         if info["schema_version"] != SCHEMA_VERSION or info["kind"] not in KINDS:
             raise InputError(
                 f"{path} describes a text encoder of kind {info['kind']!r}, schema {info['schema_version']!r}; "
-                f"expected {', '.join(KINDS)}, schema {SCHEMA_VERSION}: the pack is for another t2m-edge, fetch it again"
+                f"expected {', '.join(KINDS)}, schema {SCHEMA_VERSION}: fetch a pack of this t2m-edge"
             )
         if info["kind"] != "attention":
             named = [info["model"], info.get("revision"), info.get("pretrained")]
