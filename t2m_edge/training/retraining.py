@@ -42,7 +42,8 @@ def retrain_head(
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{pack}: its provenance lacks {error}; build it anew with t2m-edge pack build") from None
     say("features of the training images")
-    int8, encoder = loaded.backbone("tflite", "int8"), loaded.text_encoder if text is None else load_text_encoder(text)
+    int8 = loaded.backbone("tflite", "int8")
+    encoder = loaded.text_encoder if text is None else load_text_encoder(text)
     sets = training_sets(int8, split, shared, cache, encoder, images, weights)
     say("training the hypernetwork")
     centres = text_centres([s.embeddings for s in sets])

@@ -158,14 +158,10 @@ def composed_lines(synsets: Sequence[Synset], seed: int = 0) -> Iterator[str]:
             sentences = [
                 f"{thing.definition}.",
                 f"{_article(fragment).capitalize()} {adjectives()} {word} with {fragment}.",
-            ]
-            sentences += [
                 f"It is {adjectives()}, {adjectives()} and {adjectives()}.",
                 f"{name.capitalize()}: {fragment}.",
-            ]
-            sentences += [f"{example}." for example in thing.examples]
-            sentences += [
-                f"{rng.choice(rng.choice(things).words)} and {nouns()}, {rng.choice(fragments[thing.field])}."
+                *(f"{example}." for example in thing.examples),
+                f"{rng.choice(rng.choice(things).words)} and {nouns()}, {rng.choice(fragments[thing.field])}.",
             ]
             rng.shuffle(sentences)
             start = rng.choice((f"{name}: ", f"{thing.words[0]}: ", f"{_article(name).capitalize()} {name} is ", ""))

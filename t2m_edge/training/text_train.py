@@ -94,6 +94,8 @@ def train_text(
     output, work, schedule, shape = Path(output), Path(work), schedule or Schedule(), Shape(width)
     if kind not in KINDS:
         raise InputError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
+    if min(lines, width, schedule.steps) < 1 or composed < 0:
+        raise InputError("lines, width and steps are counts; give 1 or more, and 0 or more composed lines")
     if (output / "encoder.json").exists() and not overwrite:
         raise InputError(f"{output} holds a text encoder already; give --overwrite to replace it")
     if not (Path(wordnet) / "data.noun").is_file():
@@ -110,7 +112,7 @@ def train_text(
     all_rows = read_clip_rows(data)
     kept = without_held_out(all_rows, held_out_names(data))
     tokenizer = _tokenizer(work, synsets, model, kept, vocabulary, progress)
-    vectors = np.concatenate([teacher_vectors(part, minilm, work / "teacher", progress) for part in parts])
+    vectors = np.concatenate([teacher_vectors(part, minilm, work / "teacher", progress) for part in parts if part])
     corpus = [line for part in parts for line in part]
     rows = kept if kind == "strict" else all_rows
     names = clip_texts(all_rows)[0]

@@ -2,6 +2,7 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("safetensors")
+from t2m_edge.training.text_student import Schedule
 from t2m_edge.training.text_train import train_text
 from t2m_runtime.errors import InputError
 
@@ -33,3 +34,10 @@ def test_an_encoder_that_is_there_is_not_overwritten(places, tmp_path):
 def test_another_kind_than_strict_or_release_is_refused(places, tmp_path):
     with pytest.raises(InputError, match="strict, release"):
         train_text(tmp_path / "out", **places, kind="loose")
+
+
+@pytest.mark.parametrize("wrong", [{"lines": 0}, {"composed": -1}, {"width": 0}, {"schedule": Schedule(steps=0)}])
+def test_counts_that_are_none_are_refused(places, tmp_path, wrong):
+    with pytest.raises(InputError, match="counts"):
+        train_text(tmp_path / "out", **places, **wrong)
+    assert not (tmp_path / "out").exists()

@@ -46,3 +46,8 @@ def test_other_words_codes_and_scripts_are_unknown(taught, word):
 @pytest.mark.parametrize(("word", "pieces", "known"), [("cat", 1, True), ("zebras", 2, True), ("pferd", 3, False)])
 def test_a_word_of_many_pieces_counts_as_unknown(word, pieces, known):
     assert few_pieces(word, pieces) is known
+
+
+def test_words_that_follow_from_shorter_ones_take_no_room():
+    assert len(hash_words(["zebra", "zebras", "snow", "plough", "snowplough"])) == 3
+    assert len(hash_words(["zebras", "mane"])) == 2
