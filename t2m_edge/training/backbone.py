@@ -29,6 +29,7 @@ from t2m_edge.text import load_text_encoder
 from t2m_edge.training.datasets import ImageSet, load_images
 from t2m_edge.training.splits import DATASETS, class_split
 from t2m_edge.training.texts import class_embeddings, class_texts
+from t2m_runtime.errors import InputError
 
 CHECKPOINT_STEPS = 500
 REPEATS = {"cifar100": 1, "tiny_imagenet": 1, "grocery": 4}
@@ -165,6 +166,7 @@ def train_backbone(recipe: BackboneRecipe, shared: Path, cache: Path, output: Pa
 
     Raises:
         FileNotFoundError: ``shared`` holds no data.
+        InputError: ``resume.pt`` is of another recipe.
     """
     output.mkdir(parents=True, exist_ok=True)
     split = class_split(shared, recipe.split)
@@ -183,6 +185,11 @@ def train_backbone(recipe: BackboneRecipe, shared: Path, cache: Path, output: Pa
     resume = output / "resume.pt"
     if resume.exists():
         state = torch.load(resume, weights_only=True, map_location=device)
+        changed = [k for k, v in asdict(recipe).items() if state["recipe"][k] != v]
+        if changed:
+            raise InputError(
+                f"{resume} is of a run with other {', '.join(changed)}; remove it or choose another --output"
+            )
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         first = state["step"]
@@ -211,7 +218,12 @@ def train_backbone(recipe: BackboneRecipe, shared: Path, cache: Path, output: Pa
                 flush=True,
             )
         if (step + 1) % CHECKPOINT_STEPS == 0 or step + 1 == recipe.steps:
-            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1}
+            state = {
+                "model": model.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "step": step + 1,
+                "recipe": asdict(recipe),
+            }
             torch.save(state, resume.with_suffix(".part"))
             resume.with_suffix(".part").replace(resume)
     model.eval()

@@ -173,6 +173,8 @@ def test_the_same_recipe_gives_the_same_bytes_also_when_resumed(
             train_backbone(backbone_recipe, shared, cache, tmp_path)
     assert torch.load(tmp_path / "resume.pt", weights_only=True)["step"] == 2
     monkeypatch.setattr(module, "batches", whole)
+    with pytest.raises(InputError, match=r"resume\.pt is of a run with other seed; remove it"):
+        train_backbone(replace(backbone_recipe, seed=backbone_recipe.seed + 1), shared, cache, tmp_path)
     again = train_backbone(backbone_recipe, shared, cache, tmp_path)
     assert again.read_bytes() == backbone.read_bytes()
 

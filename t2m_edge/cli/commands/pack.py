@@ -162,7 +162,9 @@ def build(
     ] = (58.395, 57.12, 57.375),
     split: Annotated[
         str,
-        typer.Option(metavar="NAME", help="Classes that the backbone left out: 0 to 4, strict_unseen, every, none."),
+        typer.Option(
+            metavar="NAME", help="Classes that the backbone left out: 0 to 4, strict_unseen, every, tuning, none."
+        ),
     ] = "none",
     name: Annotated[str, typer.Option(metavar="NAME", help="Name of the pack.")] = "default",
     version: Annotated[str, typer.Option(metavar="VERSION", help="Version of the pack.")] = "0.1.0",
