@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from t2m_edge import __version__
-from t2m_edge.compiler.artifacts import head_test, output_spec, with_self_test, write_artifact
+from t2m_edge.compiler.artifacts import check_thresholds, head_test, output_spec, with_self_test, write_artifact
 from t2m_edge.compiler.cells import ENDINGS, OUTPUT_TYPES, PRECISIONS, SCORES, TARGETS, check_ending, not_int8, why_not
 from t2m_edge.compiler.known_words import check_words
 from t2m_edge.compiler.made_with import made_with
@@ -104,6 +104,7 @@ def compile(
         if not isinstance(task, Task):
             inputs.append(Path(task))
             task = read_task(task, max_classes=loaded.info.max_classes, min_classes=1 if multi_label else 2)
+        check_thresholds((c.threshold for c in task.classes), scores)
         path = Path(output) if output is not None else Path(f"{task.name}.{ENDINGS[target]}")
         check_ending(path, target)
         check_output(path, overwrite, inputs)

@@ -10,7 +10,7 @@ from unicodedata import category
 import numpy as np
 
 from t2m_edge import __version__
-from t2m_edge.compiler.artifacts import output_spec, with_self_test, write_artifact
+from t2m_edge.compiler.artifacts import check_thresholds, output_spec, with_self_test, write_artifact
 from t2m_edge.compiler.cells import check_ending
 from t2m_edge.compiler.made_with import made_with
 from t2m_edge.compiler.saving import check_output, save
@@ -229,6 +229,7 @@ def write_edited(
         save(output, data, overwrite)
         return EditReport(str(output), len(data), head.labels, None)
     spec = old.manifest.output
+    check_thresholds(manifest.thresholds, spec.scores)
     manifest = replace(manifest, output=output_spec(head, spec.dtype, spec.scores))
     image = old.manifest.self_test
     if isinstance(image, SelfTest):

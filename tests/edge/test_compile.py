@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import t2m_edge
+from t2m_edge.compiler.editing import merge
 from t2m_edge.hypernetworks.class_vectors import TextCentres, class_vectors
 from t2m_edge.packs import load_pack
 from t2m_runtime import Classifier, InputError, WorkError, read_manifest
@@ -39,6 +40,19 @@ def test_a_compiled_model_gives_the_float_models_answers(tiny_pack, task, tmp_pa
         scores = classifier.scores(load_pack(tiny_pack).probes.images[0])
         assert classifier.self_test() <= read_manifest(report.output).self_test.tolerance
     assert scores.sum() == pytest.approx(1, abs=1e-3)
+
+
+def test_a_threshold_is_a_softmax_score_and_not_a_logit(tiny_pack, tmp_path) -> None:
+    task = tmp_path / "task.txt"
+    task.write_text("zebra: stripes; threshold: 0.75\nmoose\n")
+    with pytest.raises(InputError, match=r"threshold 0\.75 is a softmax score and does not go with logits"):
+        t2m_edge.compile(task, tmp_path / "m.tflite", pack=tiny_pack, scores="logits")
+    assert not (tmp_path / "m.tflite").exists()
+    t2m_edge.compile(task, tmp_path / "m.t2mh", pack=tiny_pack, target="head")
+    task.write_text("horse\nmoose\n")
+    t2m_edge.compile(task, tmp_path / "m.tflite", pack=tiny_pack, scores="logits")
+    with pytest.raises(InputError, match="does not go with logits"):
+        merge(tmp_path / "m.tflite", tmp_path / "m.t2mh", tmp_path / "merged.tflite")
 
 
 def test_the_report_is_plain_json(tiny_pack, task, tmp_path) -> None:

@@ -7,12 +7,15 @@ import os
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import t2m_edge
+from t2m_edge.compiler.artifacts import write_artifact
+from t2m_edge.compiler.editing import backbone_of, read_artifact
 from t2m_edge.hypernetworks.class_vectors import class_vectors
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.packs.writing import zip_pack
@@ -187,3 +190,18 @@ def test_a_descriptions_file_makes_a_useful_classifier(grocery: Path, shared_dat
                 image = open_image(tar.extractfile(member).read())
                 right[names[pieces[1]]].append(classifier.classify(image).names[0] == names[pieces[1]])
     assert np.mean([np.mean(r) for r in right.values()]) > 0.78  # chance: 0.1; measured: 0.83
+
+
+@pytest.mark.parametrize("count", [5, 100])
+def test_the_self_test_finds_a_destroyed_head_among_few_classes_and_many(tmp_path, count) -> None:
+    pack = load_pack()
+    task = tmp_path / "task.txt"
+    task.write_text("\n".join(pack.bank.classes[:count]))
+    t2m_edge.compile(task, tmp_path / "m.tflite", pack=pack)
+    whole = read_artifact(tmp_path / "m.tflite")
+    (layer,) = whole.head.layers
+    for weight in (layer.weight * 0, np.roll(layer.weight, 1, axis=0)):
+        head = replace(whole.head, layers=(replace(layer, weight=weight),))
+        data = write_artifact(backbone_of(whole.data, whole.kind), head, whole.manifest)
+        with Classifier.load(data) as classifier:
+            assert classifier.self_test() > whole.manifest.self_test.tolerance
