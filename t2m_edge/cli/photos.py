@@ -51,9 +51,17 @@ def _expand(argument: str) -> Iterator[str]:
 
 
 def photos_below(folder: Path) -> Iterator[str]:
-    """Paths of the photos in and below a folder; links to folders are not followed, so there is no cycle."""
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    """Paths of the photos in and below a folder; a link to a folder is followed unless it leads back to one above."""
+    above = {str(folder): {os.path.realpath(folder)}}
+    for root, folders, files in os.walk(folder, followlinks=True):
+        here, kept = above.pop(root), []
+        for name in sorted(folders):
+            path = os.path.join(root, name)
+            real = os.path.realpath(path)
+            if not name.startswith(".") and real not in here:
+                above[path] = here | {real}
+                kept.append(name)
+        folders[:] = kept
         for name in sorted(files):
             if is_photo_name(name):
                 yield os.path.join(root, name)

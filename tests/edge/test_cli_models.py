@@ -148,6 +148,28 @@ def test_eval_of_a_folder(model, photos, capsys):
     check_counts(json_of(capsys))
 
 
+def test_links_to_folders_are_followed_but_not_in_a_circle(model, photos, tmp_path, capsys):
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for folder in photos.iterdir():
+        (linked / folder.name).symlink_to(folder)
+    (photos / "red" / "itself").symlink_to(photos / "red")
+    assert run(["eval", model, str(linked), "--json"]) == 0
+    check_counts(json_of(capsys))
+    assert run(["run", model, str(linked), "--json"]) == 0
+    assert len(json_of(capsys)["photos"]) == 7
+
+
+def test_two_folders_that_link_to_each_other_end(model, tmp_path, capsys):
+    photo(tmp_path / "in" / "a" / "1.png", "red")
+    photo(tmp_path / "in" / "b" / "1.png", "green")
+    (tmp_path / "in" / "a" / "b").symlink_to(tmp_path / "in" / "b")
+    (tmp_path / "in" / "b" / "a").symlink_to(tmp_path / "in" / "a")
+    assert run(["run", model, str(tmp_path / "in"), "--json"]) == 0
+    found = [os.path.relpath(item["photo"], tmp_path / "in") for item in json_of(capsys)["photos"]]
+    assert found == ["a/1.png", "a/b/1.png", "b/1.png", "b/a/1.png"]
+
+
 @pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
 @pytest.mark.parametrize("top", ["", "test/"])
 def test_eval_of_a_tar(model, photos, tmp_path, ending, top, capsys):
