@@ -95,14 +95,17 @@ def remove(model: str | Path, classes: Sequence[str], output: str | Path, *, ove
     More classes would take images from it, which is why ``add`` refuses it.
 
     Raises:
-        InputError: no such class, under two would be left, or the pack's classes depend on each other.
+        InputError: no such class, under two (of a multi-label model, none) would be left, or the pack's classes depend
+            on each other.
     """
     old = _to_change(model, Path(output), overwrite)
     for name in classes:
         _index(old.manifest, name, model)
     rows = [i for i, label in enumerate(old.manifest.labels) if label not in classes]
-    if len(rows) < 2:
-        raise InputError(f"{len(rows)} of {len(old.manifest.labels)} classes would be left; a classifier needs two")
+    least = 1 if old.manifest.output.scores == "sigmoid" else 2
+    if len(rows) < least:
+        needs = "a multi-label model needs one" if least == 1 else "a classifier needs two"
+        raise InputError(f"{len(rows)} of {len(old.manifest.labels)} classes would be left; {needs}")
     if set(classes) != {NONE_LABEL}:
         _need_independent(old.manifest, model)
     labels = tuple(old.manifest.labels[i] for i in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from t2m_edge.cli.main import run
 from t2m_edge.compiler.compiling import compile
-from t2m_edge.compiler.editing import add, merge
+from t2m_edge.compiler.editing import add, merge, remove
 from t2m_edge.compiler.multi_label import with_levels
 from t2m_edge.packs import load_pack
 from t2m_runtime import Classifier, Head, Layer
@@ -130,6 +131,20 @@ def test_eval_counts_presence(photos, tmp_path, capsys):
     assert ["fur", "4", "100.0%", "100.0%"] in [line.split() for line in lines]
     assert run(["eval", model, str(photos), "--min-accuracy", "0.5"]) == 2
     assert "is multi-label, so it has no accuracy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", ["tflite", "onnx"])
+def test_one_class_may_be_left(target, task, tmp_path, tiny_pack):
+    pack = load_pack(tiny_pack)
+    pack.info = replace(pack.info, independent=True)
+    three, one = (tmp_path / f"{name}.{target}" for name in ("three", "one"))
+    compile(task, three, pack=pack, target=target, multi_label=True, min_agreement=0)
+    assert remove(three, ["stripes", "round"], one).labels == ("fur",)
+    with Classifier.load(three) as before, Classifier.load(one) as after:
+        image = pack.probes.images[1]
+        assert after.scores(image) == pytest.approx(before.scores(image)[:1], abs=1e-6)
+    with pytest.raises(InputError, match="0 of 1 classes would be left; a multi-label model needs one"):
+        remove(one, ["fur"], tmp_path / f"none.{target}")
 
 
 def test_a_multi_label_model_takes_no_head_files(task, tmp_path, tiny_pack):
