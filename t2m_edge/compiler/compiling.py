@@ -26,6 +26,7 @@ from t2m_edge.compiler.trust import expected_accuracy, measured_accuracy, riskie
 from t2m_edge.hypernetworks.class_vectors import class_vectors
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.task import Task, read_task
+from t2m_edge.task.source import refuse_none_label
 from t2m_exporters.parity import Parity, compare, head_parity, worst_layer
 from t2m_exporters.quantize_head import quantize_head
 from t2m_exporters.weights import rounded_head
@@ -90,8 +91,10 @@ def compile(
     ):
         _one_of(what, value, allowed)
     if multi_label:
-        if scores != "softmax" or reject is not None:
-            raise InputError("a multi-label model has scores of its own and no class to reject; leave the other out")
+        if scores != "softmax":
+            raise InputError("--multi-label does not go with --scores: its scores are sigmoids; leave one out")
+        if reject is not None:
+            raise InputError("--multi-label does not go with --reject: its classes have thresholds; leave one out")
         scores = "sigmoid"
     if reason := why_not(target, precision, output_type, scores):
         raise InputError(reason)
@@ -104,6 +107,8 @@ def compile(
         if not isinstance(task, Task):
             inputs.append(Path(task))
             task = read_task(task, max_classes=loaded.info.max_classes, min_classes=1 if multi_label else 2)
+        for description in task.classes:
+            refuse_none_label(description.name, task.source or task.name, description.line)
         path = Path(output) if output is not None else Path(f"{task.name}.{ENDINGS[target]}")
         check_ending(path, target)
         check_output(path, overwrite, inputs)

@@ -15,6 +15,7 @@ from t2m_edge.compiler.cells import check_ending
 from t2m_edge.compiler.made_with import made_with
 from t2m_edge.compiler.saving import check_output, save
 from t2m_edge.task.description import MAX_NAME_LENGTH, plain_name
+from t2m_edge.task.source import refuse_none_label
 from t2m_exporters.heads import backbone_of, read_head
 from t2m_exporters.ranges import from_interval
 from t2m_runtime import (
@@ -139,7 +140,7 @@ def rename(model: str | Path, before: str, after: str, output: str | Path, *, ov
     """Give a class of an artifact another name; its weights stay.
 
     Raises:
-        InputError: no such class, or the new name is taken or no label.
+        InputError: no such class, or the new name is taken, no label or kept for the class that rejects.
     """
     old = _to_change(model, Path(output), overwrite)
     index = _index(old.manifest, before, model)
@@ -148,6 +149,7 @@ def rename(model: str | Path, before: str, after: str, output: str | Path, *, ov
     if after == before:
         raise InputError(f"the class is called {after!r} already; give another name")
     _check_name(after)
+    refuse_none_label(after, "the new name")
     if after in old.manifest.labels:
         raise InputError(f"the class {after!r} is there already; give another name")
     labels = tuple(after if i == index else label for i, label in enumerate(old.manifest.labels))
@@ -188,6 +190,7 @@ def add(
             )
     rows = [_index(facts, name, head) for name in classes] or list(range(len(facts.labels)))
     for i in rows:
+        refuse_none_label(facts.labels[i], str(head))
         if facts.labels[i] in old.manifest.labels:
             raise InputError(f"the class {facts.labels[i]!r} is there already; remove or rename it first")
     labels = old.manifest.labels + tuple(facts.labels[i] for i in rows)

@@ -158,10 +158,16 @@ def test_a_multi_label_model_takes_no_head_files(task, tmp_path, tiny_pack):
 
 
 @pytest.mark.parametrize(
-    "more", [["--scores", "logits"], ["--output-type", "int8"], ["--reject", "0.05"], ["--target", "head"]]
+    "more, said",
+    [
+        (["--scores", "logits"], "--multi-label does not go with --scores: "),
+        (["--output-type", "int8"], "multi-label"),
+        (["--reject", "0.05"], "--multi-label does not go with --reject: "),
+        (["--target", "head"], "multi-label"),
+    ],
 )
-def test_options_that_do_not_fit_are_refused(more, task, tmp_path, tiny_pack, capsys):
+def test_options_that_do_not_fit_are_refused(more, said, task, tmp_path, tiny_pack, capsys):
     out = tmp_path / "x.tflite"
     assert run(["compile", str(task), "-o", str(out), "--pack", str(tiny_pack), "--multi-label", *more]) == 2
-    assert "multi-label" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
     assert not out.exists()
