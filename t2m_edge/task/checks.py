@@ -85,7 +85,7 @@ def finished_task(classes: Sequence[ClassDescription], source: str, min_classes:
     """The task with its warnings; InputError when it has too few classes."""
     if len(classes) < min_classes:
         found = f"only the class {quoted(classes[0].name)}" if classes else "no class"
-        least = "one class" if min_classes == 1 else "two classes, one a line"
+        least = "one class" if min_classes == 1 else "two classes, one a line (or --multi-label, where one is enough)"
         raise InputError(f"{source}: found {found}; write at least {least}")
     warnings = [
         *_negation_warnings(classes, source),
