@@ -114,7 +114,8 @@ def compile(
         check_output(path, overwrite, inputs)
     with _stage(stages, "encode"):
         encoder = loaded.text_encoder
-        warnings = [*task.warnings, *check_words(task, encoder)]
+        word_warnings, little_known = check_words(task, encoder)
+        warnings = [*task.warnings, *word_warnings]
         labels = tuple(c.name for c in task.classes)
         texts, negatives = [c.texts for c in task.classes], [c.negatives for c in task.classes]
         classes = class_vectors(encoder.encode, loaded.centres, labels, texts, negatives, loaded.info.prompts)
@@ -153,7 +154,8 @@ def compile(
                     f"--min-agreement {np.floor(parity.top1_agreement * 100) / 100:g}"
                 )
         with _stage(stages, "trust"):
-            expected = None if multi_label else expected_accuracy(made, loaded.info.calibration, alone)
+            foreign = len(little_known) * 2 > len(labels)
+            expected = None if multi_label or foreign else expected_accuracy(made, loaded.info.calibration, alone)
             measured = None if multi_label else measured_accuracy(head, loaded.bank, alone)
             riskiest = () if multi_label else riskiest_pairs(made)
         with _stage(stages, "save"):
@@ -177,6 +179,7 @@ def compile(
         expected=expected,
         measured=measured,
         riskiest=riskiest,
+        little_known=little_known,
         negatives_alone=tuple(label for label, only in zip(labels, alone) if only),
         rejection=rejection,
         stages=stages,

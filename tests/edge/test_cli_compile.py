@@ -74,11 +74,24 @@ def test_known_names_the_classes_that_it_knows_by_their_names(task, capsys):
 def test_expect_is_not_given_for_classes_of_negatives_alone(task, capsys):
     horse = "horse: a large animal with hooves and a mane\n"
     assert "in four of five such tasks)" in said(task, horse + "zebra: black and white stripes", capsys)["expect"]
-    found = said(task, horse + "zebra: not: plain coat", capsys)
+    found = said(task, "wolf\nzebra: not: plain coat", capsys)
     assert found["expect"] == "not known for classes given by not: alone; say what a photo of 'zebra' shows"
     assert "alike" not in found
+    found = said(task, horse + "wolf\nzebra: not: plain coat", capsys)
+    assert found["expect"] == (
+        "not known for classes new to the pack while others are given by not: alone; say what a photo of 'zebra' shows"
+    )
     many = said(task, "".join(f"{a} {b}\n" for a in ("red", "wet", "old") for b in HATS), capsys)
     assert "measured on tasks of at most 20 classes" in many["expect"]
+
+
+def test_nothing_is_expected_where_the_words_of_most_classes_are_unknown(task, capsys):
+    cucumber = "Gurke: eine lange gr\u00fcne Frucht\n"
+    banana = "Banane: eine lange gelbe krumme Frucht\n"
+    found = said(task, cucumber + banana + "horse: a large animal with hooves\n", capsys)
+    assert found["expect"] == "not known: the text encoder does not know the words of most classes"
+    found = said(task, cucumber + "horse: a large animal with hooves\nzebra: black and white stripes\n", capsys)
+    assert "in four of five such tasks)" in found["expect"]
 
 
 def test_alike_asks_for_a_description_where_there_is_none(task, capsys):
