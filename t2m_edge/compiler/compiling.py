@@ -60,7 +60,7 @@ def compile(
     """Compile a task to a classifier file.
 
     Args:
-        task: a descriptions file (.txt, .csv, .json, .yaml) or a Task.
+        task: a descriptions file (.txt, .csv, .json, .yaml), "-" for the .txt form from standard input, or a Task.
         output: file to write, not one that is read; by default the task's name with the target's ending, in the
             working folder.
         pack: "default", the path of a pack, or a loaded Pack.

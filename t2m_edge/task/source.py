@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -65,6 +66,14 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if len(data) > MAX_FILE_BYTES:
         raise InputError(f"{path}: more than {MAX_FILE_BYTES:,} bytes; is this the right file?")
+    return data
+
+
+def read_stdin() -> bytes:
+    """What standard input holds, refused when it is too much."""
+    data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if sys.stdin else b""
+    if len(data) > MAX_FILE_BYTES:
+        raise InputError(f"stdin: more than {MAX_FILE_BYTES:,} bytes; is this the right text?")
     return data
 
 

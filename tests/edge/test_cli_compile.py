@@ -1,5 +1,6 @@
 """compile and pack on the command line, with a tiny pack."""
 
+import io
 import json
 import os
 import re
@@ -62,6 +63,26 @@ def test_an_existing_file_stays_without_overwrite(tiny_pack, task, tmp_path, cap
     assert (tmp_path / "m.tflite").read_bytes() == b"mine"
     assert run(["compile", task, "-o", "m.tflite", "--pack", str(tiny_pack), "--overwrite"]) == 0
     assert (tmp_path / "m.tflite").read_bytes() != b"mine"
+
+
+def test_a_dash_reads_the_task_from_stdin(tiny_pack, tmp_path, monkeypatch, capsys):
+    def compiled(data):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        return run(["compile", "-", "-o", str(tmp_path / "m.tflite"), "--pack", str(tiny_pack)])
+
+    assert compiled(TASK.encode()) == 0
+    assert read_manifest(tmp_path / "m.tflite").labels == ("zebra", "moose", "horse")
+    (tmp_path / "m.tflite").unlink()
+    capsys.readouterr()
+    for data, said in (
+        (b"zebra: a\n: b\n", "error: stdin, line 2, column 1: found no class name"),
+        (b"", "error: stdin: the file is empty"),
+        (b"a" * (2**24 + 1), "error: stdin: more than 16,777,216 bytes"),
+    ):
+        assert compiled(data) == 2
+        err = capsys.readouterr().err
+        assert err.startswith(said) and len(err.splitlines()) == 1
+    assert not (tmp_path / "m.tflite").exists()
 
 
 def test_known_names_the_classes_that_it_knows_by_their_names(task, capsys):

@@ -20,7 +20,12 @@ app = new_app()
 
 @app.command()
 def compile_task(
-    task: Annotated[Path, typer.Argument(metavar="TASK", help="A descriptions file: .txt, .csv, .json or .yaml.")],
+    task: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TASK", help="A descriptions file: .txt, .csv, .json or .yaml; - reads the .txt form from stdin."
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="What to write. [default: TASK's name]")
     ] = None,
