@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import tarfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from t2m_edge.cli.photos import is_photo_name, photos_below
+from t2m_edge.cli.photo_tar import PhotoTar
+from t2m_edge.cli.photos import photos_below
 from t2m_edge.task.description import plain_name
 from t2m_runtime.errors import InputError
-
-MAX_PHOTO_BYTES = 256 * 2**20
-MAX_TAR_MEMBERS = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -48,12 +44,12 @@ class ImageFolder:
             InputError: nothing there, no tar, no class folders, or class folders on different levels.
         """
         self._path = path
-        self._tar: tarfile.TarFile | None = None
-        self._members: dict[str, tarfile.TarInfo] = {}
+        self._tar: PhotoTar | None = None
         if path.is_dir():
             names = [Path(name).relative_to(path).as_posix() for name in photos_below(path)]
         elif path.is_file():
-            names = self._open_tar()
+            self._tar = PhotoTar(path)
+            names = self._tar.names
         else:
             raise InputError(f"{path}: no such folder or tar; give one with a folder for each class")
         try:
@@ -61,28 +57,6 @@ class ImageFolder:
         except InputError:
             self.__exit__()
             raise
-
-    def _open_tar(self) -> list[str]:
-        names = []
-        try:
-            self._tar = tarfile.open(self._path)  # noqa: SIM115 (closed in __exit__)
-            for count, member in enumerate(self._tar):
-                if count == MAX_TAR_MEMBERS:
-                    raise InputError(f"{self._path}: more than {MAX_TAR_MEMBERS:,} files; give a smaller tar")
-                if member.isfile() and is_photo_name(member.name):
-                    name = PurePosixPath(member.name).as_posix()
-                    self._members[name] = member
-                    names.append(name)
-            # tarfile takes a broken header for the end of the archive
-            self._tar.fileobj.seek(self._tar.offset)
-            if self._tar.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
-                raise tarfile.ReadError("a file's header is cut off or broken")
-        except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, OverflowError) as error:
-            self.__exit__()
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{self._path}: not a readable tar ({error}); give a folder or a tar of photos") from None
-        return names
 
     def __enter__(self) -> ImageFolder:
         return self
@@ -100,7 +74,7 @@ class ImageFolder:
         """The photos outside the named class folders, in the order in which they are quickest to read."""
         left = [photo for photo in self.photos if photo.folder not in folders]
         if self._tar is not None:
-            left.sort(key=lambda photo: self._members[photo.name].offset)
+            left.sort(key=lambda photo: self._tar.offset(photo.name))
         return left
 
     def read(self, photo: LabelledPhoto) -> bytes | str:
@@ -111,17 +85,7 @@ class ImageFolder:
         """
         if self._tar is None:
             return os.path.join(self._path, photo.name)
-        member = self._members[photo.name]
-        if member.size > MAX_PHOTO_BYTES:
-            raise InputError(f"{photo.name}: {member.size:,} bytes; a photo has at most {MAX_PHOTO_BYTES:,}")
-        try:
-            file = self._tar.extractfile(member)
-            data = file.read() if file else b""
-        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-            raise InputError(f"{self._path}: {photo.name} cannot be read ({error}); make the tar again") from None
-        if len(data) != member.size:
-            raise InputError(f"{self._path}: ends inside {photo.name}; make the tar again")
-        return data
+        return self._tar.read(photo.name)
 
 
 def _by_class(names: Sequence[str], source: str, inside: str | None) -> list[LabelledPhoto]:

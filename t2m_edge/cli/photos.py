@@ -1,18 +1,25 @@
-"""Which photos a user means: files, folders and patterns."""
+"""Which photos a user means: files, folders, tars and patterns."""
 
 from __future__ import annotations
 
 import glob
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from t2m_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from t2m_edge.cli.photo_tar import PhotoTar
 
 PHOTO_ENDINGS = frozenset(
     [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm"]
     + [".pbm", ".pnm", ".tga", ".ico", ".jp2", ".avif", ".heic", ".heif"]
 )
+TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
 def is_photo_name(name: str) -> bool:
@@ -21,16 +28,45 @@ def is_photo_name(name: str) -> bool:
     return not base.startswith(".") and os.path.splitext(base)[1].casefold() in PHOTO_ENDINGS
 
 
-def find_photos(arguments: Sequence[str]) -> list[str]:
+@dataclass(frozen=True)
+class Photo:
+    """One photo: what to call it, and its path, or the tar that it lies in under the name ``member``."""
+
+    name: str
+    tar: PhotoTar | None = None
+    member: str = ""
+
+    def read(self) -> bytes | str:
+        """Its bytes (tar) or path, for `Classifier.classify`; InputError as `PhotoTar.read`."""
+        return self.name if self.tar is None else self.tar.read(self.member)
+
+
+def find_photos(arguments: Sequence[str], tars: ExitStack) -> list[Photo]:
     """The photos that the arguments name, in the order of the arguments, each once.
 
     Args:
-        arguments: files (any ending), folders (all photos in and below them, by name) or patterns with * ? [ ].
+        arguments: files (any ending), folders (all photos in and below them, by name), tars (the same, in the tar's
+            order) or patterns with * ? [ ].
+        tars: closes the tars.
 
     Raises:
-        InputError: a folder or a pattern without photos.
+        InputError: a folder, tar or pattern without photos, or a broken tar.
     """
-    return list(dict.fromkeys(path for argument in arguments for path in _expand(argument)))
+    found: dict[str, Photo] = {}
+    for path in (path for argument in arguments for path in _expand(argument)):
+        if not (path.casefold().endswith(TAR_ENDINGS) and os.path.isfile(path)):
+            found.setdefault(path, Photo(path))
+            continue
+        from t2m_edge.cli.photo_tar import PhotoTar
+
+        tar = PhotoTar(Path(path))
+        tars.callback(tar.close)
+        if not tar.names:
+            raise InputError(f"{path}: no photos in this tar; give one with .jpg, .png or other images")
+        for member in tar.names:
+            name = f"{path}/{member}"
+            found.setdefault(name, Photo(name, tar, member))
+    return list(found.values())
 
 
 def _expand(argument: str) -> Iterator[str]:
@@ -51,9 +87,17 @@ def _expand(argument: str) -> Iterator[str]:
 
 
 def photos_below(folder: Path) -> Iterator[str]:
-    """Paths of the photos in and below a folder; links to folders are not followed, so there is no cycle."""
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    """Paths of the photos in and below a folder; a link to a folder is followed unless it leads back to one above."""
+    above = {str(folder): {os.path.realpath(folder)}}
+    for root, folders, files in os.walk(folder, followlinks=True):
+        here, kept = above.pop(root), []
+        for name in sorted(folders):
+            path = os.path.join(root, name)
+            real = os.path.realpath(path)
+            if not name.startswith(".") and real not in here:
+                above[path] = here | {real}
+                kept.append(name)
+        folders[:] = kept
         for name in sorted(files):
             if is_photo_name(name):
                 yield os.path.join(root, name)

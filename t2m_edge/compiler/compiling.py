@@ -26,6 +26,7 @@ from t2m_edge.compiler.trust import expected_accuracy, measured_accuracy, riskie
 from t2m_edge.hypernetworks.class_vectors import class_vectors
 from t2m_edge.packs import Pack, load_pack
 from t2m_edge.task import Task, read_task
+from t2m_edge.task.source import refuse_none_label
 from t2m_exporters.parity import Parity, compare, head_parity, worst_layer
 from t2m_exporters.quantize_head import quantize_head
 from t2m_exporters.weights import rounded_head
@@ -59,7 +60,7 @@ def compile(
     """Compile a task to a classifier file.
 
     Args:
-        task: a descriptions file (.txt, .csv, .json, .yaml) or a Task.
+        task: a descriptions file (.txt, .csv, .json, .yaml), "-" for the .txt form from standard input, or a Task.
         output: file to write, not one that is read; by default the task's name with the target's ending, in the
             working folder.
         pack: "default", the path of a pack, or a loaded Pack.
@@ -90,8 +91,10 @@ def compile(
     ):
         _one_of(what, value, allowed)
     if multi_label:
-        if scores != "softmax" or reject is not None:
-            raise InputError("a multi-label model has scores of its own and no class to reject; leave the other out")
+        if scores != "softmax":
+            raise InputError("--multi-label does not go with --scores: its scores are sigmoids; leave one out")
+        if reject is not None:
+            raise InputError("--multi-label does not go with --reject: its classes have thresholds; leave one out")
         scores = "sigmoid"
     if reason := why_not(target, precision, output_type, scores):
         raise InputError(reason)
@@ -105,12 +108,15 @@ def compile(
             inputs.append(Path(task))
             task = read_task(task, max_classes=loaded.info.max_classes, min_classes=1 if multi_label else 2)
         check_thresholds((c.threshold for c in task.classes), scores)
+        for description in task.classes:
+            refuse_none_label(description.name, task.source or task.name, description.line)
         path = Path(output) if output is not None else Path(f"{task.name}.{ENDINGS[target]}")
         check_ending(path, target)
         check_output(path, overwrite, inputs)
     with _stage(stages, "encode"):
         encoder = loaded.text_encoder
-        warnings = [*task.warnings, *check_words(task, encoder)]
+        word_warnings, little_known = check_words(task, encoder)
+        warnings = [*task.warnings, *word_warnings]
         labels = tuple(c.name for c in task.classes)
         texts, negatives = [c.texts for c in task.classes], [c.negatives for c in task.classes]
         classes = class_vectors(encoder.encode, loaded.centres, labels, texts, negatives, loaded.info.prompts)
@@ -149,7 +155,8 @@ def compile(
                     f"--min-agreement {np.floor(parity.top1_agreement * 100) / 100:g}"
                 )
         with _stage(stages, "trust"):
-            expected = None if multi_label else expected_accuracy(made, loaded.info.calibration, alone)
+            foreign = len(little_known) * 2 > len(labels)
+            expected = None if multi_label or foreign else expected_accuracy(made, loaded.info.calibration, alone)
             measured = None if multi_label else measured_accuracy(head, loaded.bank, alone)
             riskiest = () if multi_label else riskiest_pairs(made)
         with _stage(stages, "save"):
@@ -173,6 +180,7 @@ def compile(
         expected=expected,
         measured=measured,
         riskiest=riskiest,
+        little_known=little_known,
         negatives_alone=tuple(label for label, only in zip(labels, alone) if only),
         rejection=rejection,
         stages=stages,

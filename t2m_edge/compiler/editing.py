@@ -15,6 +15,7 @@ from t2m_edge.compiler.cells import check_ending
 from t2m_edge.compiler.made_with import made_with
 from t2m_edge.compiler.saving import check_output, save
 from t2m_edge.task.description import MAX_NAME_LENGTH, plain_name
+from t2m_edge.task.source import refuse_none_label
 from t2m_exporters.heads import backbone_of, read_head
 from t2m_exporters.ranges import from_interval
 from t2m_runtime import (
@@ -95,14 +96,17 @@ def remove(model: str | Path, classes: Sequence[str], output: str | Path, *, ove
     More classes would take images from it, which is why ``add`` refuses it.
 
     Raises:
-        InputError: no such class, under two would be left, or the pack's classes depend on each other.
+        InputError: no such class, under two (of a multi-label model, none) would be left, or the pack's classes depend
+            on each other.
     """
     old = _to_change(model, Path(output), overwrite)
     for name in classes:
         _index(old.manifest, name, model)
     rows = [i for i, label in enumerate(old.manifest.labels) if label not in classes]
-    if len(rows) < 2:
-        raise InputError(f"{len(rows)} of {len(old.manifest.labels)} classes would be left; a classifier needs two")
+    least = 1 if old.manifest.output.scores == "sigmoid" else 2
+    if len(rows) < least:
+        needs = "a multi-label model needs one" if least == 1 else "a classifier needs two"
+        raise InputError(f"{len(rows)} of {len(old.manifest.labels)} classes would be left; {needs}")
     if set(classes) != {NONE_LABEL}:
         _need_independent(old.manifest, model)
     labels = tuple(old.manifest.labels[i] for i in rows)
@@ -136,7 +140,7 @@ def rename(model: str | Path, before: str, after: str, output: str | Path, *, ov
     """Give a class of an artifact another name; its weights stay.
 
     Raises:
-        InputError: no such class, or the new name is taken or no label.
+        InputError: no such class, or the new name is taken, no label or kept for the class that rejects.
     """
     old = _to_change(model, Path(output), overwrite)
     index = _index(old.manifest, before, model)
@@ -145,6 +149,7 @@ def rename(model: str | Path, before: str, after: str, output: str | Path, *, ov
     if after == before:
         raise InputError(f"the class is called {after!r} already; give another name")
     _check_name(after)
+    refuse_none_label(after, "the new name")
     if after in old.manifest.labels:
         raise InputError(f"the class {after!r} is there already; give another name")
     labels = tuple(after if i == index else label for i, label in enumerate(old.manifest.labels))
@@ -185,6 +190,7 @@ def add(
             )
     rows = [_index(facts, name, head) for name in classes] or list(range(len(facts.labels)))
     for i in rows:
+        refuse_none_label(facts.labels[i], str(head))
         if facts.labels[i] in old.manifest.labels:
             raise InputError(f"the class {facts.labels[i]!r} is there already; remove or rename it first")
     labels = old.manifest.labels + tuple(facts.labels[i] for i in rows)

@@ -178,7 +178,7 @@ def _check_task(task: Task, pack: Pack) -> list[str]:
             raise InputError(
                 f"the class {description.name!r} has not: texts alone, which are not used here; say what it looks like"
             )
-    warnings = check_words(task, pack.text_encoder)
+    warnings, _ = check_words(task, pack.text_encoder)
     if any(c.negatives for c in task.classes):
         warnings = [*warnings, "not: texts are not used here: rows are learnt from what classes are"]
     return warnings

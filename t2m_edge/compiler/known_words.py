@@ -10,14 +10,15 @@ SHOWN = 5
 """Classes of unknown words that one error names."""
 
 
-def check_words(task: Task, encoder: TextEncoder) -> list[str]:
-    """Warnings for classes of which under half of the words are known, for texts of which none is, and for texts over
-    the token limit.
+def check_words(task: Task, encoder: TextEncoder) -> tuple[list[str], tuple[str, ...]]:
+    """(warnings, names of the classes of which under half of the words are known).
+
+    The warnings are for these classes, for texts of which no word is known, and for texts over the token limit.
 
     Raises:
         InputError: the encoder knows no word of a class, as of one that is written in another script or in signs alone.
     """
-    warnings, unknown_classes = [], []
+    warnings, little_known, unknown_classes = [], [], []
     for description in task.classes:
         by_text = [(text, encoder.words(text)) for text in _texts(description)]
         words = [pair for _, pairs in by_text for pair in pairs]
@@ -26,6 +27,7 @@ def check_words(task: Task, encoder: TextEncoder) -> list[str]:
             continue
         where = f"{_place(task, description)}class {description.name!r}: "
         if sum(not met for _, met in words) * 2 > len(words):
+            little_known.append(description.name)
             warnings.append(
                 f"{where}the text encoder knows under half of its words (not {_shown(words)}); "
                 "describe it in plain English words"
@@ -44,7 +46,7 @@ def check_words(task: Task, encoder: TextEncoder) -> list[str]:
         ]
     if unknown_classes:
         raise InputError(_unknown(task, unknown_classes, encoder))
-    return warnings
+    return warnings, tuple(little_known)
 
 
 def _unknown(task: Task, classes: list[ClassDescription], encoder: TextEncoder) -> str:

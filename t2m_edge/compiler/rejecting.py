@@ -42,12 +42,10 @@ def with_none(head: Head, rate: float, pack: Pack) -> tuple[Head, Rejection]:
     """The head with the class "none of these" behind its own.
 
     Raises:
-        InputError: a rate not between 0 and 1, a class of that name, or a bank with too few images outside the task.
+        InputError: a rate not between 0 and 1, or a bank with too few images outside the task.
     """
     if not 0 < rate < 1:
         raise InputError(f"--reject is {rate}; give a share between 0 and 1, such as 0.05")
-    if NONE_LABEL in head.labels:
-        raise InputError(f"a class is called {NONE_LABEL!r}, the name that --reject adds; rename it")
     outside = outside_classes(head.labels, pack)
     chosen = np.isin(pack.bank.labels, outside)
     if chosen.sum() < FEWEST_IMAGES:

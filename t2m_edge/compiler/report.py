@@ -41,6 +41,8 @@ class CompileReport:
     measured: the accuracy on images of those classes of the task that the pack was trained on; None where it has none.
     riskiest: the pairs of classes most likely to be taken for each other; none where none are alike, or of
         a multi-label model.
+    little_known: the classes of which the text encoder knows under half of the words; where they are most, nothing is
+        expected.
     negatives_alone: the classes that are given by negative texts alone.
     rejection: how "none of these" was set; None without it.
     stages: seconds by stage, in the order in which they ran.
@@ -59,6 +61,7 @@ class CompileReport:
     expected: ExpectedAccuracy | None
     measured: MeasuredAccuracy | None
     riskiest: tuple[RiskyPair, ...]
+    little_known: tuple[str, ...]
     negatives_alone: tuple[str, ...]
     rejection: Rejection | None
     stages: dict[str, float]

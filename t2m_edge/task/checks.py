@@ -14,14 +14,34 @@ from t2m_runtime.errors import InputError
 NEAR_IDENTICAL = 0.9
 """Two descriptions are near-identical when their words' Jaccard index is at least this."""
 
-MAX_PROPOSALS = 50
-"""Classes whose line is written anew in a warning; the others are counted."""
-MAX_NEGATIONS = 8
-"""Negations of one text that a proposal moves; a text with more is better written by hand."""
+MAX_WARNED = 50
+"""Classes whose negations are warned of one by one; the others are counted."""
+MAX_REWRITTEN = 200
+"""Characters of the longest text that a warning writes anew."""
 
 _WORD = re.compile(r"\w+")
-_NEGATION = re.compile(r"\b(?:not|no|without|never)\b", re.IGNORECASE)
+_NEGATION = re.compile(
+    r"\b(?:not(?! (?:only|just|merely)\b)|no(?! (?:doubt|matter)\b)|without(?! doubt\b)|never)\b", re.IGNORECASE
+)
 _CLAUSE_END = re.compile(r"[,.;:!?()]|\b(?:but|though|although|however|not|no|without|never)\b", re.IGNORECASE)
+_HAS_NOT = re.compile(r"\b(?:does|do) not have\b", re.IGNORECASE)
+_START = r"(?:^|[,.;:(]|\b(?:and|but))\s*$"
+_SOUND_BEFORE = {
+    "without": re.compile(""),
+    "no": re.compile(_START + r"|\b(?:with|has|have|having)\s+$", re.IGNORECASE),
+    "not": re.compile(_START + r"|(?<!\bthere )\b(?:is|are)\s+$", re.IGNORECASE),
+    "never": re.compile(_START + r"|\b(?:is|are)\s+$", re.IGNORECASE),
+}
+"""What stands before a negation that can be moved: "with no stripes", but not "there is no answer"."""
+_UNSEEN = re.compile(
+    r"\b(?:a|all|always|and|any|are|as|because|been|by|doubt|else|enough|except|fully|have|how|"
+    r"idea|if|is|it|just|known|less|longer|many|more|much|need|often|one|only|other|"
+    r"others|quite|reason|than|that|the|there|they|to|too|usually|very|way|when|where|"
+    r"which|while|who|with|yet)\b",
+    re.IGNORECASE,
+)
+"""Words of a negated phrase that names nothing to see ("no longer"), or of more than a phrase ("a tail and")."""
+MAX_PHRASE_WORDS = 4
 _EMPTY_BRACKETS = re.compile(r"\s*\(\W*\)")
 _LEAD = re.compile(r"^(?:(?:any|a|an|the|at all|visible|have|has|having|with|be|been|of)\s+)+", re.IGNORECASE)
 _TAIL = re.compile(
@@ -65,7 +85,7 @@ def finished_task(classes: Sequence[ClassDescription], source: str, min_classes:
     """The task with its warnings; InputError when it has too few classes."""
     if len(classes) < min_classes:
         found = f"only the class {quoted(classes[0].name)}" if classes else "no class"
-        least = "one class" if min_classes == 1 else "two classes, one a line"
+        least = "one class" if min_classes == 1 else "two classes, one a line (or --multi-label, where one is enough)"
         raise InputError(f"{source}: found {found}; write at least {least}")
     warnings = [
         *_negation_warnings(classes, source),
@@ -80,50 +100,52 @@ def _place(description: ClassDescription, source: str) -> str:
 
 
 def _negation_warnings(classes: Sequence[ClassDescription], source: str) -> Iterator[str]:
-    found = [
-        (item, match[0])
-        for item in classes
-        if (match := next(filter(None, map(_NEGATION.search, item.texts)), None)) is not None
-    ]
-    for item, word in found[:MAX_PROPOSALS]:
+    found = [(item, texts) for item in classes if (texts := list(filter(_NEGATION.search, item.texts)))]
+    for item, (text, *others) in found[:MAX_WARNED]:
+        more = f" (and {len(others)} more of its texts)" if others else ""
         yield (
-            f"{_place(item, source)}: a text of {quoted(item.name)} says '{word}', which the text encoder "
-            f"does not understand; write: {_rewritten(item)}"
+            f"{_place(item, source)}: {quoted(item.name)} has the text {quoted(text, 60)}{more}; the text encoder does "
+            f"not understand '{_NEGATION.search(text)[0]}'; write{_rewritten(text)}"
         )
-    if len(found) > MAX_PROPOSALS:
-        yield f"{source}: {len(found) - MAX_PROPOSALS} more classes have texts with not, no, without or never"
+    if len(found) > MAX_WARNED:
+        yield f"{source}: {len(found) - MAX_WARNED} more classes have texts with not, no, without or never"
 
 
-def _rewritten(item: ClassDescription) -> str:
-    """The line with each negation moved into a `not:` text."""
-    from t2m_edge.task.txt_format import format_line
+def _rewritten(text: str) -> str:
+    """What to write instead of a text: itself with each negation as a `not:` text, where that is short and sound."""
+    from t2m_edge.task.txt_format import escape
 
-    texts: list[str] = []
-    negatives: list[str] = list(item.negatives)
-    for text in item.texts:
-        positive, moved = split_negation(text)
-        if positive:
-            texts.append(positive)
-        negatives += [negative for negative in moved if negative not in negatives]
-    return format_line(ClassDescription(item.name, tuple(texts), tuple(negatives), item.threshold))
+    split = split_negation(text) if len(text) <= MAX_REWRITTEN else None
+    if split is None:
+        return " what a photo shows, and what it does not show behind `not:`"
+    positive, negatives = split
+    return ": " + "; ".join(
+        [escape(positive)] * bool(positive) + [f"not: {escape(negative)}" for negative in negatives]
+    )
 
 
-def split_negation(text: str) -> tuple[str, list[str]]:
-    """("a horse without stripes") -> ("a horse", ["stripes"]); a rule of thumb for the warning's proposal."""
+def split_negation(text: str) -> tuple[str, list[str]] | None:
+    """("a horse without stripes") -> ("a horse", ["stripes"]); None where moving the words would change what is said.
+
+    A rule of thumb for the warning's proposal.
+    """
     negatives = []
-    for _ in range(MAX_NEGATIONS):
-        match = _NEGATION.search(text)
-        if match is None:
-            break
+    text = _HAS_NOT.sub("has no", text)
+    while match := _NEGATION.search(text):
+        if not _SOUND_BEFORE[match[0].casefold()].search(text[: match.start()]):
+            return None
         end = _CLAUSE_END.search(text, match.end())
         stop = end.start() if end else len(text)
         negative = _LEAD.sub("", _TAIL.sub("", " " + text[match.end() : stop].strip()).strip())
         before = _TAIL.sub("", " " + text[: match.start()].rstrip(" ,")).strip(" ,;")
         after = text[stop:].strip(" ,;.")
         after = re.sub(r"^(?:and|but)\s+", "", after, flags=re.IGNORECASE)
-        negatives += [part for part in re.split(r"\s+(?:or|nor)\s+", negative) if part and not _NEGATION.search(part)]
+        for part in re.split(r"\s+(?:or|nor)\s+", negative):
+            if not 1 <= len(_WORD.findall(part)) <= MAX_PHRASE_WORDS or _UNSEEN.search(part):
+                return None
+            negatives.append(part)
         text = _EMPTY_BRACKETS.sub("", ", ".join(part for part in (before, after) if part))
-    return text, negatives
+    return ("" if text.casefold() in ("it", "they", "this", "that") else text), negatives
 
 
 def _contradiction_warnings(classes: Sequence[ClassDescription], source: str) -> Iterator[str]:

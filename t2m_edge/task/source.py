@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from t2m_edge.task.description import (
     MAX_NAME_LENGTH,
     MAX_TEXT_LENGTH,
     RESERVED,
+    plain_name,
 )
 from t2m_runtime.errors import InputError
+from t2m_runtime.manifest import NONE_LABEL
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
@@ -66,6 +69,14 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
+def read_stdin() -> bytes:
+    """What standard input holds, refused when it is too much."""
+    data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if sys.stdin else b""
+    if len(data) > MAX_FILE_BYTES:
+        raise InputError(f"stdin: more than {MAX_FILE_BYTES:,} bytes; is this the right text?")
+    return data
+
+
 def decode(data: bytes, source: str) -> str:
     """UTF-8 with or without a BOM; anything else is refused at its first wrong byte."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -113,7 +124,7 @@ def _has_content(text: str) -> bool:
 
 
 def checked_name(raw: str, source: str, line: int, column: int | str) -> str:
-    """A class name, cleaned; InputError when it is empty, too long or reserved."""
+    """A class name, cleaned; InputError when it is empty, too long, reserved or that of the rejecting class."""
     name = clean(raw)
     _refuse_unprintable(name, source, line, column)
     if not _has_content(name):
@@ -135,7 +146,15 @@ def checked_name(raw: str, source: str, line: int, column: int | str) -> str:
             f"write it after a class, as in `horse: a large animal; {name.casefold()}: "
             f"{'stripes' if name.casefold() == 'not' else '0.6'}`, or choose another name",
         )
+    refuse_none_label(name, source, line, column)
     return name
+
+
+def refuse_none_label(name: str, source: str, line: int | None = None, column: int | str | None = None) -> None:
+    """Raises InputError for the name, in any spelling, of the class that makes a model reject photos."""
+    if plain_name(name) == NONE_LABEL:
+        found = f"{quoted(name)} as a class name"
+        raise problem(source, line, column, found, "choose another; this is the class that compile --reject adds")
 
 
 def checked_item(raw: str, source: str, line: int, column: int | str) -> str:

@@ -24,6 +24,7 @@ from t2m_edge.task.source import (
 
 _ESCAPE = re.compile(r"\\([:;#\\])")
 _COLON = re.compile(r"(?:[^\\:]|\\.|\\$)*?:", re.DOTALL)
+_JOINED_KEY = re.compile(rf"\b(?:{'|'.join(RESERVED)}) ?:$", re.IGNORECASE)
 _ITEM = re.compile(r"(?:[^\\;]|\\.|\\$)*", re.DOTALL)
 
 
@@ -104,8 +105,13 @@ def _split_key(item: str, offset: int, source: str, number: int) -> tuple[str | 
     if key in RESERVED:
         value = item[colon.end() :]
         return key, value, offset + colon.end() + len(value) - len(value.lstrip())
-    guess = difflib.get_close_matches(key[:40], RESERVED, n=1, cutoff=0.7)
-    write = f"write `{guess[0]}:`" if guess else "write `\\:` for a colon inside a text (the keys are not, threshold)"
+    if joined := _JOINED_KEY.search(item, 0, colon.end()):
+        found = f"{quoted(joined[0])} inside a text"
+        raise problem(source, number, offset + joined.start() + 1, found, f"put `;` before `{joined[0]}`")
+    if guess := difflib.get_close_matches(key[:40], RESERVED, n=1, cutoff=0.7):
+        write = f"write `{guess[0]}:`"
+    else:
+        write = "write `\\:` for a colon inside a text (the keys are not, threshold)"
     raise problem(source, number, offset + lead + 1, f"{quoted(key + ':')} as a key", write)
 
 

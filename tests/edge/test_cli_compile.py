@@ -1,5 +1,6 @@
 """compile and pack on the command line, with a tiny pack."""
 
+import io
 import json
 import os
 import re
@@ -64,6 +65,26 @@ def test_an_existing_file_stays_without_overwrite(tiny_pack, task, tmp_path, cap
     assert (tmp_path / "m.tflite").read_bytes() != b"mine"
 
 
+def test_a_dash_reads_the_task_from_stdin(tiny_pack, tmp_path, monkeypatch, capsys):
+    def compiled(data):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        return run(["compile", "-", "-o", str(tmp_path / "m.tflite"), "--pack", str(tiny_pack)])
+
+    assert compiled(TASK.encode()) == 0
+    assert read_manifest(tmp_path / "m.tflite").labels == ("zebra", "moose", "horse")
+    (tmp_path / "m.tflite").unlink()
+    capsys.readouterr()
+    for data, said in (
+        (b"zebra: a\n: b\n", "error: stdin, line 2, column 1: found no class name"),
+        (b"", "error: stdin: the file is empty"),
+        (b"a" * (2**24 + 1), "error: stdin: more than 16,777,216 bytes"),
+    ):
+        assert compiled(data) == 2
+        err = capsys.readouterr().err
+        assert err.startswith(said) and len(err.splitlines()) == 1
+    assert not (tmp_path / "m.tflite").exists()
+
+
 def test_known_names_the_classes_that_it_knows_by_their_names(task, capsys):
     found = said(task, "mouse: a computer pointing device\ncan: a verb\nzebra: not: plain coat\nunicorn\n", capsys)
     assert found["known"].endswith(" of 2 of 4 classes, if you mean what the pack knows as 'mouse' and 'can'")
@@ -74,11 +95,24 @@ def test_known_names_the_classes_that_it_knows_by_their_names(task, capsys):
 def test_expect_is_not_given_for_classes_of_negatives_alone(task, capsys):
     horse = "horse: a large animal with hooves and a mane\n"
     assert "in four of five such tasks)" in said(task, horse + "zebra: black and white stripes", capsys)["expect"]
-    found = said(task, horse + "zebra: not: plain coat", capsys)
+    found = said(task, "wolf\nzebra: not: plain coat", capsys)
     assert found["expect"] == "not known for classes given by not: alone; say what a photo of 'zebra' shows"
     assert "alike" not in found
+    found = said(task, horse + "wolf\nzebra: not: plain coat", capsys)
+    assert found["expect"] == (
+        "not known for classes new to the pack while others are given by not: alone; say what a photo of 'zebra' shows"
+    )
     many = said(task, "".join(f"{a} {b}\n" for a in ("red", "wet", "old") for b in HATS), capsys)
     assert "measured on tasks of at most 20 classes" in many["expect"]
+
+
+def test_nothing_is_expected_where_the_words_of_most_classes_are_unknown(task, capsys):
+    cucumber = "Gurke: eine lange gr\u00fcne Frucht\n"
+    banana = "Banane: eine lange gelbe krumme Frucht\n"
+    found = said(task, cucumber + banana + "horse: a large animal with hooves\n", capsys)
+    assert found["expect"] == "not known: the text encoder does not know the words of most classes"
+    found = said(task, cucumber + "horse: a large animal with hooves\nzebra: black and white stripes\n", capsys)
+    assert "in four of five such tasks)" in found["expect"]
 
 
 def test_alike_asks_for_a_description_where_there_is_none(task, capsys):
@@ -123,7 +157,7 @@ def test_warnings_go_to_stderr_and_into_the_json(tiny_pack, tmp_path, capsys):
     assert run(arguments) == 0
     err = capsys.readouterr().err
     assert err.startswith("warning: ")
-    assert "write: horse: a large animal; not: stripes\n" in err
+    assert "write: a large animal; not: stripes\n" in err
     assert run([*arguments, "--overwrite", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["warnings"]) == len(err.splitlines())
 

@@ -123,6 +123,32 @@ def test_a_photo_that_is_none_does_not_stop_the_others(model, tmp_path, capsys):
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("ending", [".tar", ".tgz"])
+def test_run_takes_a_tar_of_photos(model, photos, tmp_path, ending, capsys):
+    assert run(["run", model, str(photos), "--json"]) == 0
+    wanted = {os.path.relpath(row["photo"], photos): row["classes"] for row in json_of(capsys)["photos"]}
+    path = tmp_path / ("photos" + ending)
+    with tarfile.open(path, "w:gz" if ending == ".tgz" else "w") as tar:
+        tar.add(photos, "")
+    assert run(["run", model, str(path), "--json"]) == 0
+    assert {os.path.relpath(row["photo"], path): row["classes"] for row in json_of(capsys)["photos"]} == wanted
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "a photo that is none"])
+def test_run_of_a_tar_that_is_off(model, tmp_path, kind, capsys):
+    path = tmp_path / "photos.tar"
+    with tarfile.open(path, "w") as tar:
+        if kind == "a photo that is none":
+            tar.addfile(tarfile.TarInfo("red/none.png"), io.BytesIO())
+    if kind == "text":
+        path.write_text("hello" * 300)
+    assert run(["run", model, str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.splitlines()) == 1
+    said = {"empty": "no photos in this tar", "text": "not a readable tar", "a photo that is none": "red/none.png"}
+    assert str(path) in err and said[kind] in err
+
+
 @pytest.mark.parametrize("what", ["empty folder", "pattern", "missing"])
 def test_run_without_photos(model, tmp_path, what, capsys):
     (tmp_path / "empty").mkdir()
@@ -146,6 +172,28 @@ def check_counts(document):
 def test_eval_of_a_folder(model, photos, capsys):
     assert run(["eval", model, str(photos), "--json"]) == 0
     check_counts(json_of(capsys))
+
+
+def test_links_to_folders_are_followed_but_not_in_a_circle(model, photos, tmp_path, capsys):
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for folder in photos.iterdir():
+        (linked / folder.name).symlink_to(folder)
+    (photos / "red" / "itself").symlink_to(photos / "red")
+    assert run(["eval", model, str(linked), "--json"]) == 0
+    check_counts(json_of(capsys))
+    assert run(["run", model, str(linked), "--json"]) == 0
+    assert len(json_of(capsys)["photos"]) == 7
+
+
+def test_two_folders_that_link_to_each_other_end(model, tmp_path, capsys):
+    photo(tmp_path / "in" / "a" / "1.png", "red")
+    photo(tmp_path / "in" / "b" / "1.png", "green")
+    (tmp_path / "in" / "a" / "b").symlink_to(tmp_path / "in" / "b")
+    (tmp_path / "in" / "b" / "a").symlink_to(tmp_path / "in" / "a")
+    assert run(["run", model, str(tmp_path / "in"), "--json"]) == 0
+    found = [os.path.relpath(item["photo"], tmp_path / "in") for item in json_of(capsys)["photos"]]
+    assert found == ["a/1.png", "a/b/1.png", "b/1.png", "b/a/1.png"]
 
 
 @pytest.mark.parametrize("ending", [".tar", ".tar.gz"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from t2m_edge.cli.main import run
 from t2m_edge.compiler.compiling import compile
-from t2m_edge.compiler.editing import add, merge
+from t2m_edge.compiler.editing import add, merge, remove
 from t2m_edge.compiler.multi_label import with_levels
 from t2m_edge.packs import load_pack
 from t2m_runtime import Classifier, Head, Layer
@@ -132,6 +133,20 @@ def test_eval_counts_presence(photos, tmp_path, capsys):
     assert "is multi-label, so it has no accuracy" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("target", ["tflite", "onnx"])
+def test_one_class_may_be_left(target, task, tmp_path, tiny_pack):
+    pack = load_pack(tiny_pack)
+    pack.info = replace(pack.info, independent=True)
+    three, one = (tmp_path / f"{name}.{target}" for name in ("three", "one"))
+    compile(task, three, pack=pack, target=target, multi_label=True, min_agreement=0)
+    assert remove(three, ["stripes", "round"], one).labels == ("fur",)
+    with Classifier.load(three) as before, Classifier.load(one) as after:
+        image = pack.probes.images[1]
+        assert after.scores(image) == pytest.approx(before.scores(image)[:1], abs=1e-6)
+    with pytest.raises(InputError, match="0 of 1 classes would be left; a multi-label model needs one"):
+        remove(one, ["fur"], tmp_path / f"none.{target}")
+
+
 def test_a_multi_label_model_takes_no_head_files(task, tmp_path, tiny_pack):
     other = tmp_path / "other.txt"
     other.write_text("cat\ndog\n")
@@ -143,10 +158,16 @@ def test_a_multi_label_model_takes_no_head_files(task, tmp_path, tiny_pack):
 
 
 @pytest.mark.parametrize(
-    "more", [["--scores", "logits"], ["--output-type", "int8"], ["--reject", "0.05"], ["--target", "head"]]
+    "more, said",
+    [
+        (["--scores", "logits"], "--multi-label does not go with --scores: "),
+        (["--output-type", "int8"], "multi-label"),
+        (["--reject", "0.05"], "--multi-label does not go with --reject: "),
+        (["--target", "head"], "multi-label"),
+    ],
 )
-def test_options_that_do_not_fit_are_refused(more, task, tmp_path, tiny_pack, capsys):
+def test_options_that_do_not_fit_are_refused(more, said, task, tmp_path, tiny_pack, capsys):
     out = tmp_path / "x.tflite"
     assert run(["compile", str(task), "-o", str(out), "--pack", str(tiny_pack), "--multi-label", *more]) == 2
-    assert "multi-label" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
     assert not out.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from t2m_edge.compiler.rejecting import outside_classes, with_none
 from t2m_edge.hypernetworks.class_vectors import name_prompt
 from t2m_edge.packs import load_pack
 from t2m_edge.packs.writing import write_pack
-from t2m_runtime import Classifier, InputError, read_manifest
+from t2m_edge.task import ClassDescription, Task
+from t2m_runtime import Classifier, InputError, load_head, read_manifest, save_head
 from t2m_runtime.manifest import NONE_LABEL
 
 TASK = "zebra: black and white stripes\nmoose: broad antlers\nhorse\n"
@@ -110,11 +112,34 @@ def test_a_rate_that_is_none_is_refused(banked_pack, task, tmp_path, rate) -> No
     assert not (tmp_path / "m.tflite").exists()
 
 
-def test_a_class_of_that_name_is_refused(banked_pack, tmp_path) -> None:
+@pytest.mark.parametrize("name", [NONE_LABEL, "None of-these"])
+@pytest.mark.parametrize("options", [{}, {"reject": 0.05}, {"multi_label": True}])
+def test_a_class_of_that_name_is_refused(banked_pack, tmp_path, name, options) -> None:
     path = tmp_path / "t.txt"
-    path.write_text(f"cat\n{NONE_LABEL}: a photo of a fish\n")
-    with pytest.raises(InputError, match="rename it"):
-        t2m_edge.compile(path, tmp_path / "m.tflite", pack=banked_pack, reject=0.05)
+    path.write_text(f"cat\n{name}: a photo of a fish\n")
+    with pytest.raises(InputError, match=f"t.txt, line 2, column 1: found '{name}' as a class name; choose another"):
+        t2m_edge.compile(path, tmp_path / "m.tflite", pack=banked_pack, **options)
+    task = Task("t", (ClassDescription("cat"), ClassDescription(name)))
+    with pytest.raises(InputError, match=f"t: found '{name}' as a class name; choose another"):
+        t2m_edge.compile(task, tmp_path / "m.tflite", pack=banked_pack, **options)
+    assert not (tmp_path / "m.tflite").exists()
+
+
+def test_no_edit_brings_a_class_of_that_name(banked_pack, task, tmp_path, capsys) -> None:
+    model, more, out = (tmp_path / n for n in ("m.tflite", "h.t2mh", "x.tflite"))
+    t2m_edge.compile(task, model, pack=banked_pack)
+    assert run(["rename", str(model), "moose", "none of these", "-o", str(out)]) == 2
+    err = capsys.readouterr().err
+    assert "found 'none of these' as a class name; choose another" in err and len(err.splitlines()) == 1
+    t2m_edge.compile(
+        Task("two", (ClassDescription("cat"), ClassDescription("dog"))), more, pack=banked_pack, target="head"
+    )
+    head, facts = load_head(more)
+    labels = ("cat", NONE_LABEL)
+    more.write_bytes(save_head(replace(head, labels=labels), replace(facts, labels=labels)))
+    assert run(["add", str(model), str(more), "-o", str(out)]) == 2
+    assert f"{more}: found 'none of these' as a class name" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_outside_a_task_of_like_things_are_like_things(banked_pack) -> None:

@@ -20,7 +20,12 @@ app = new_app()
 
 @app.command()
 def compile_task(
-    task: Annotated[Path, typer.Argument(metavar="TASK", help="A descriptions file: .txt, .csv, .json or .yaml.")],
+    task: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TASK", help="A descriptions file: .txt, .csv, .json or .yaml; - reads the .txt form from stdin."
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="What to write. [default: TASK's name]")
     ] = None,
@@ -145,9 +150,13 @@ def _trust(report: CompileReport) -> Iterator[str]:
                 f"  expect  {expected.accuracy:.0%} right on classes new to the pack ({expected.low:.0%} to "
                 f"{expected.high:.0%} in four of five such tasks{fitted}){away}"
             )
+        elif len(report.little_known) * 2 > k:
+            yield "  expect  not known: the text encoder does not know the words of most classes"
         elif report.negatives_alone:
+            new = k - (measured.classes if measured else 0)
+            others = "new to the pack while others are " if new > len(report.negatives_alone) else ""
             yield (
-                "  expect  not known for classes given by not: alone; say what a photo of "
+                f"  expect  not known for classes {others}given by not: alone; say what a photo of "
                 f"{_named(report.negatives_alone)} shows"
             )
     hints: dict[str, list[str]] = {}

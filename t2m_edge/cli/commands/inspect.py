@@ -61,8 +61,7 @@ def inspect(model: Model, json: Json = False, debug: Debug = False) -> None:
 
 def _arena(model: Path, manifest: Manifest) -> int | None:
     """Bytes of RAM on the C core; None for what it does not run."""
-    runs = manifest.target == "tflite" and manifest.precision in ("int8", "fp32")
-    if not runs or manifest.output.dtype != "float32" or manifest.output.scores == "sigmoid":
+    if manifest.target != "tflite" or manifest.precision not in ("int8", "fp32"):
         return None
     from t2m_runtime.arena import arena_size
 

@@ -17,7 +17,8 @@ app = new_app()
 def run(
     model: Model,
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="Photos, folders of photos, or patterns as 'in/*.jpg'.")
+        list[str],
+        typer.Argument(metavar="IMAGE...", help="Photos, folders or tars of photos, or patterns as 'in/*.jpg'."),
     ],
     top: Annotated[
         int | None,
@@ -34,6 +35,8 @@ def run(
     t2m-edge run model.tflite photo.jpg
     t2m-edge run model.tflite holiday/ 'more/*.png' --top 2
     """
+    from contextlib import ExitStack
+
     from t2m_edge.cli.photos import find_photos
     from t2m_runtime.classifier import Classifier
     from t2m_runtime.errors import InputError
@@ -41,15 +44,16 @@ def run(
     if top is not None and top < 1:
         raise InputError(f"--top is {top}; give 1 or more")
     answers, errors = [], []
-    with Classifier.load(model, engine=engine, num_threads=threads) as classifier:
-        photos = find_photos(images)
+    with Classifier.load(model, engine=engine, num_threads=threads) as classifier, ExitStack() as tars:
+        photos = find_photos(images, tars)
         best = 3 if len(photos) == 1 else 1
         for photo in with_progress(photos, "photo"):
             try:
-                result = classifier.classify(photo, top_k=top)
-                answers.append((photo, result if top else result.best(best)))
+                result = classifier.classify(photo.read(), top_k=top)
+                answers.append((photo.name, result if top else result.best(best)))
             except InputError as error:
-                errors.append((photo, " ".join(printable(str(error)).split())))
+                said = f"{photo.name}: {error}" if photo.tar else str(error)
+                errors.append((photo.name, " ".join(printable(said).split())))
     if json:
         listed = [
             {
