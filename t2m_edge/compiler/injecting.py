@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from t2m_edge.compiler.cells import check_ending
 from t2m_edge.compiler.known_words import check_words
 from t2m_edge.compiler.negatives_alone import negatives_alone
 from t2m_edge.compiler.row_names import read_names
@@ -81,7 +83,7 @@ def inject(
         model: a .tflite or .onnx classifier whose last layer is fully connected or a 1x1 convolution on a 1x1 map, a
             safetensors file with its weight and bias, or an artifact of ``compile``.
         task: a descriptions file or a Task; one class is enough.
-        output: file to write, in the model's own format and precision.
+        output: file to write, in the model's own format and precision; its ending may be no other format's.
         class_names: the names of the model's rows: a labels file, one name a line in the rows' order (synonyms behind
             ", "), or a descriptions file (.csv, .json, .yaml) with texts too. By default those that the model carries.
         pack: whose text encoder reads the names.
@@ -99,6 +101,7 @@ def inject(
     if not isinstance(task, Task):
         task = read_task(task, max_classes=loaded.info.max_classes, min_classes=1)
     trained = open_model(model, None if class_names is None else read_names(Path(class_names)))
+    check_ending(path, trained.kind)
     names, layer = trained.names, trained.layer
     names.check_new(task)
     warnings = [*task.warnings, *_check_task(task, loaded), *names.doubled(), *trained.warnings(task)]
@@ -167,7 +170,7 @@ def _check_outputs(path: Path, inputs: Sequence[str | Path | None], overwrite: b
     """Raises InputError where a file may not be written, or is one that is read."""
     given = [Path(i) for i in inputs if i is not None]
     check_output(path, overwrite, given)
-    if (labels := beside(path)).exists():
+    if os.path.exists(labels := beside(path)):
         check_output(labels, overwrite=True, inputs=given)
 
 

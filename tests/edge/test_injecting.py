@@ -231,6 +231,55 @@ def test_bad_input_is_one_line_exit_code_2_and_nothing_written(model, change, sa
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    "model, output, better",
+    [
+        ("m.tflite", "y.onnx", "y.tflite"),
+        ("m.onnx", "y.TFLITE", "y.onnx"),
+        ("m.tflite", "y.t2mh", "y.tflite"),
+        ("m.onnx", "y.txt", "y.onnx"),
+        ("m.safetensors", "y.t2mh", "y.safetensors"),
+        ("m.safetensors", "y.tflite", "y.safetensors"),
+    ],
+)
+def test_an_ending_of_another_format_is_refused(model, output, better, folder, tiny_pack, capsys):
+    before = sorted(path.name for path in folder.iterdir())
+    named = ["--class-names", str(folder / "labels.txt"), "--pack", str(tiny_pack)]
+    assert run(["inject", str(folder / model), str(folder / "new.txt"), "-o", str(folder / output), *named]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{output} has the ending of " in err
+    assert f"name it {folder / better}" in err
+    assert len(err.splitlines()) == 1
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_an_ending_that_no_format_has_is_taken(folder, tiny_pack):
+    inject(folder / "m.tflite", folder / "new.txt", folder / "y.lite", pack=tiny_pack)
+    assert len(read_tflite((folder / "y.lite").read_bytes()).rows.weight) == 7
+
+
+def test_the_default_output_lies_in_the_current_folder_and_help_says_so(folder, tiny_pack, capsys, monkeypatch):
+    (folder / "here").mkdir()
+    monkeypatch.chdir(folder / "here")
+    named = ["--class-names", str(folder / "labels.txt"), "--pack", str(tiny_pack)]
+    assert run(["inject", str(folder / "bare.tflite"), str(folder / "new.txt"), *named]) == 0
+    names = sorted(path.name for path in Path().iterdir())
+    assert names == ["bare-injected.labels.txt", "bare-injected.tflite"]
+    capsys.readouterr()
+    run(["inject", "--help"])
+    assert "[default: MODEL's name with -injected, in the current folder]" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_labels_file_of_too_long_a_name_is_refused_by_its_name(folder, tiny_pack, capsys):
+    name = "y" * 245
+    named = ["--class-names", str(folder / "labels.txt"), "--pack", str(tiny_pack)]
+    where = ["-o", str(folder / f"{name}.tflite")]
+    assert run(["inject", str(folder / "bare.tflite"), str(folder / "new.txt"), *named, *where]) == 2
+    assert f"{name}.labels.txt cannot be written (File name too long)" in capsys.readouterr().err
+    assert not list(folder.glob("y*"))
+
+
 def test_an_existing_file_is_kept(folder, tiny_pack):
     write(folder, "out.tflite", b"mine")
     assert command(folder, tiny_pack, "m.tflite") == 2

@@ -31,7 +31,12 @@ def inject(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="What to write. [default: MODEL's name with -injected]"),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="What to write. [default: MODEL's name with -injected, in the current folder]",
+        ),
     ] = None,
     pack: PackName = "default",
     overwrite: Overwrite = False,
@@ -51,7 +56,7 @@ def inject(
     """
     from t2m_edge.compiler.injecting import inject
 
-    path = output or model.with_name(f"{model.stem}-injected{model.suffix}")
+    path = output or Path(f"{model.stem}-injected{model.suffix}")
     report = inject(model, task, path, class_names=class_names, pack=pack, overwrite=overwrite)
     if json:
         print_json("inject", asdict(report))
