@@ -33,7 +33,7 @@ class InjectReport:
     layer: what the last layer is; precision: type of its weights.
     sharpness, strength: settings that left-out rows chose; cosine: of the left-out rows to the true ones, mean;
     right: share of left-out rows nearer to their own true row than to those of ``rivals`` random other classes.
-    offset: of the new biases, against the mean of the old ones.
+    offset: of the new biases, against the mean of the old ones; None where the layer can have no bias.
     photos, taken: photos of other things that the model was run on, and the share on which a new class still wins (None
     where none were run).
     clipped: weights of new rows beyond what the stored type reaches; rounding: the least cosine of a stored row to the
@@ -57,7 +57,7 @@ class InjectReport:
     cosine: float
     right: float
     rivals: int
-    offset: float
+    offset: float | None
     photos: int
     taken: float | None
     clipped: int
@@ -108,6 +108,12 @@ def inject(
 
     learnt = _learn(trained, task, loaded)
     rows, clipped = layer.rows.with_rows(learnt.rows.weight, learnt.rows.bias)
+    if rows.bias is None:
+        lacking = learnt.rows.offset
+        warnings.append(
+            f"the last layer has no bias and cannot be given one: add {lacking:+.2f} to the new classes' logits where "
+            f"they are used, or they win too {'often' if lacking < 0 else 'seldom'}"
+        )
     written = trained.write(rows, task, path, overwrite)
 
     k, new, trust = len(names.names), tuple(c.name for c in task.classes), learnt.trust
@@ -128,7 +134,7 @@ def inject(
         cosine=trust.cosine,
         right=trust.right,
         rivals=trust.rivals,
-        offset=learnt.rows.offset,
+        offset=None if rows.bias is None else learnt.rows.offset,
         photos=learnt.photos,
         taken=learnt.rows.taken,
         clipped=clipped,
@@ -161,7 +167,8 @@ def _learn(trained: OwnModel | ForeignModel, task: Task, pack: Pack) -> _Learnt:
     new_texts = _vectors(pack, new, [c.texts for c in task.classes])
     directions = predict_directions(old_texts, weight[known], bias[known], new_texts)
     features = trained.photo_features(photo_views(pack.probes.images))
-    rows = calibrated_rows(weight[known], bias[known], directions.new, features)
+    biased = trained.layer.rows.bias is not None
+    rows = calibrated_rows(weight[known], bias[known], directions.new, features, biased)
     trust = row_trust(directions, weight[known], weight, rows.weight, names.names, new)
     return _Learnt(directions, rows, 0 if features is None else len(features), trust)
 
