@@ -281,10 +281,11 @@ def write(folder: Path, name: str, content: bytes | str) -> None:
         ),
         ("m.safetensors", {"labels.txt": "a\nb\n"}, "0 matrices of 2 rows"),
         ("bare.tflite", {"labels.txt": "a\n\nb\n"}, "line 2: found no name"),
-        ("m.tflite", {"m.tflite": foreign.tflite(labels=OLD)[:600]}, "damaged"),
+        ("m.tflite", {"m.tflite": foreign.tflite(labels=OLD)[:600]}, "m.tflite: the model is damaged"),
         ("m.tflite", {"m.tflite": foreign.tflite(layer="CONV_2D", side=3)}, "expected 1x1 on a 1x1 map"),
         ("m.onnx", {"m.onnx": foreign.onnx(last="Relu")}, "last layer is Relu"),
-        ("m.onnx", {"m.onnx": foreign.onnx()[:50]}, "damaged"),
+        ("m.onnx", {"m.onnx": foreign.onnx()[:50]}, "m.onnx: the model is damaged"),
+        ("m.safetensors", {"m.safetensors": save({"w": np.ones((6, 4))})[:-1]}, "m.safetensors: the model is damaged"),
         ("m.safetensors", {"m.safetensors": b"\xff" * 40}, "no .tflite, .onnx or safetensors"),
         ("m.safetensors", {"m.safetensors": save({"w": np.ones(3, np.float32)})}, "0 matrices"),
         ("m.onnx", {"m.onnx": "text"}, "no .tflite, .onnx or safetensors"),
@@ -302,6 +303,25 @@ def test_bad_input_is_one_line_exit_code_2_and_nothing_written(model, change, sa
     assert said in err
     assert len([line for line in err.splitlines() if not line.startswith("warning: ")]) == 1
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["none.txt", "none.csv", "none"])
+def test_a_missing_file_of_class_names_is_called_so(name, folder, tiny_pack, capsys):
+    assert command(folder, tiny_pack, "bare.tflite", "--class-names", str(folder / name)) == 2
+    err = capsys.readouterr().err
+    assert f"{name}: no such file; give the path of a file of class names" in err
+    assert "descriptions" not in err
+
+
+def test_a_cut_artifact_is_named(folder, tiny_pack, capsys):
+    (folder / "task.txt").write_text("horse\nzebra\ncat\ndog\n")
+    for target, name in (("head", "own.t2mh"), ("tflite", "own.tflite"), ("onnx", "own.onnx")):
+        out = ["-o", str(folder / name), "--target", target, "--pack", str(tiny_pack), "--min-agreement", "0"]
+        assert run(["compile", str(folder / "task.txt"), *out]) == 0
+        write(folder, name, (folder / name).read_bytes()[:-40])
+        capsys.readouterr()
+        assert command(folder, tiny_pack, name) == 2
+        assert f"{folder / name}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
