@@ -24,7 +24,8 @@ class Rows:
 
     weight: (k, d) float16, float32 or float64, or int8 or uint8 with scale and zero_point.
     scale: float32 (1,) or (k,), or None; zero_point: int64 of the same shape, or None.
-    bias: (k,) floats, or int32 with bias_scale; None for a layer without.
+    bias: (k,) floats, or int32 with bias_scale; zeros for a layer without one that can be given one, None for a layer
+    that cannot.
     input_scale: of the features that meet quantised weights; 0 where the features are floats.
     """
 
@@ -84,7 +85,7 @@ class Rows:
         rows use. With one scale for all, it stays, and weights beyond its range are clipped.
 
         Args:
-            weight, bias: real numbers (n, d) and (n,). Biases are dropped where the layer has none.
+            weight, bias: real numbers (n, d) and (n,). Biases are dropped where the layer can have none.
 
         Returns:
             The rows, and how many of the new weights were clipped.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from t2m_exporters.damage import damage
-from t2m_exporters.last_layer import LastLayer, Rows, more_entries
+from t2m_exporters.last_layer import FLOATS, LastLayer, Rows, more_entries
 from t2m_runtime.errors import InputError
 
 LABELS_KEY = "labels"
@@ -50,6 +50,8 @@ def read_onnx(model: bytes) -> LastLayer:
 
 def write_onnx(model: bytes, rows: Rows, labels: tuple[str, ...] | None) -> bytes:
     """The model with these rows in its last layer; labels of its metadata, where it has them, become ``labels``.
+
+    A float layer without a bias gets one: as its third input, or in an Add behind a MatMul.
 
     Raises:
         InputError: as ``read_onnx``.
@@ -98,6 +100,8 @@ def write_onnx(model: bytes, rows: Rows, labels: tuple[str, ...] | None) -> byte
         for entry in tree.metadata_props:
             if entry.key == LABELS_KEY and labels is not None and _labels(tree) is not None:
                 entry.value = json.dumps(labels, ensure_ascii=False)
+        if found.bias is None and rows.bias is not None:
+            _give_bias(tree, found, rows.bias)
         return tree.SerializeToString(deterministic=True)
 
 
@@ -248,7 +252,7 @@ def _rows(tree: Any, found: _Found) -> Rows:
         axis = next((helper.get_attribute_value(a) for a in dequantize.attribute if a.name == "axis"), 1)
         if len(scale) > 1 and axis % 2 != int(found.flipped):
             raise InputError("the last layer's scales do not belong to its rows; make the model again")
-    bias = None if found.bias is None else value(found.bias).reshape(-1)
+    bias = _zeros(tree, found, k) if found.bias is None else value(found.bias).reshape(-1)
     input_scale = 0.0
     bias_name = _of_row(found, 2)
     node = _producer(tree, bias_name, "DequantizeLinear") if bias_name else None
@@ -258,6 +262,52 @@ def _rows(tree: Any, found: _Found) -> Rows:
     if bias is not None and len(bias) != k:
         raise InputError(f"the last layer has {k} rows and {len(bias)} biases; export the model with one a row")
     return Rows(weight, bias, scale, zero, input_scale)
+
+
+def _zeros(tree: Any, found: _Found, k: int) -> np.ndarray | None:
+    """The bias (k,) that a layer without one could be given, in the type that it computes in.
+
+    None for quantised weights: with one more node, engines may run the layer in other arithmetic.
+    """
+    from onnx import helper
+
+    name = found.layer.input[1]
+    kind = next(t.data_type for t in tree.graph.initializer if t.name == found.weight)
+    if name != found.weight:
+        cast = _producer(tree, name, "Cast")
+        if cast is None:
+            return None
+        kind = next(helper.get_attribute_value(a) for a in cast.attribute if a.name == "to")
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    return np.zeros(k, dtype) if str(dtype) in FLOATS else None
+
+
+def _give_bias(tree: Any, found: _Found, bias: np.ndarray) -> None:
+    from onnx import helper, numpy_helper
+
+    graph, layer = tree.graph, found.layer
+    name = _unused(graph, f"{found.weight}_bias")
+    graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(bias), name))
+    if tree.ir_version < 4:
+        # There, every constant is an input with a default.
+        kind = helper.np_dtype_to_tensor_dtype(bias.dtype)
+        graph.input.append(helper.make_tensor_value_info(name, kind, bias.shape))
+    if layer.op_type != "MatMul":
+        del layer.input[2:]
+        layer.input.append(name)
+        return
+    sums, logits = _unused(graph, f"{layer.output[0]}_without_bias"), layer.output[0]
+    layer.output[0] = sums
+    place = next(i for i, node in enumerate(graph.node) if sums in node.output)
+    graph.node.insert(place + 1, helper.make_node("Add", [sums, name], [logits]))
+
+
+def _unused(graph: Any, name: str) -> str:
+    taken = {n for node in graph.node for n in (*node.input, *node.output)}
+    taken |= {value.name for value in (*graph.initializer, *graph.input, *graph.output)}
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _labels(tree: Any) -> tuple[str, ...] | None:

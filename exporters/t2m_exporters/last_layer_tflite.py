@@ -22,6 +22,8 @@ _CONV, _DEQUANTIZE, _FULLY_CONNECTED, _RESHAPE = 3, 6, 9, 22
 _TAIL = {_DEQUANTIZE, 14, _RESHAPE, 25, 43, 50, 114}
 """What may follow: DEQUANTIZE, LOGISTIC, RESHAPE, SOFTMAX, SQUEEZE, LOG_SOFTMAX, QUANTIZE."""
 _AXIS_LABELS = 2
+_BIAS_TYPES = {"float32": np.float32, "int8": np.int32, "uint8": np.int32}
+"""Of a layer that reads features of a type."""
 MAX_FILES = 64
 MAX_FILE_BYTES = 2**24
 
@@ -57,6 +59,8 @@ def read_tflite(model: bytes) -> LastLayer:
 
 def write_tflite(model: bytes, rows: Rows, labels: tuple[str, ...] | None) -> bytes:
     """The model with these rows in its last layer; labels of its metadata, where it has them, become ``labels``.
+
+    A layer without a bias gets one.
 
     Raises:
         InputError: as ``read_tflite``, or a label cannot be in a labels file.
@@ -203,10 +207,17 @@ def _rows(tree: Any, found: _Found) -> Rows:
         zero = np.zeros(len(scale), np.int64) if zeros is None or not len(zeros) else np.asarray(zeros, np.int64)
         if len(scale) > 1 and quantization.quantizedDimension != 0:
             raise InputError("the last layer's scales do not belong to its rows; make the model again")
-    bias = None if found.bias < 0 else _values(tree, _source(tree, found.bias), "biases").reshape(-1)
-    features = graph.tensors[int(graph.operators[found.layer].inputs[0])].quantization
+    source = graph.tensors[int(graph.operators[found.layer].inputs[0])]
+    features = source.quantization
     known = features is not None and features.scale is not None and len(features.scale) == 1
-    return Rows(weight, bias, scale, zero, float(features.scale[0]) if known else 0.0)
+    input_scale = float(features.scale[0]) if known else 0.0
+    if found.bias >= 0:
+        bias = _values(tree, _source(tree, found.bias), "biases").reshape(-1)
+    else:
+        kind = _BIAS_TYPES.get(TYPE_NAMES.get(source.type))
+        fits = kind is np.float32 or (kind is np.int32 and scale is not None and input_scale > 0)
+        bias = np.zeros(len(weight), kind) if fits else None
+    return Rows(weight, bias, scale, zero, input_scale)
 
 
 def _put_rows(tree: Any, found: _Found, rows: Rows) -> None:
@@ -233,6 +244,8 @@ def _put_rows(tree: Any, found: _Found, rows: Rows) -> None:
     put(found.weight, rows.weight)
     if found.bias >= 0:
         put(found.bias, rows.bias)
+    elif rows.bias is not None:
+        _give_bias(tree, graph.operators[found.layer], rows)
     if rows.scale is not None and len(rows.scale) > 1:
         facts = [(found.weight, rows.scale, rows.zero_point)]
         if found.bias >= 0 and rows.bias.dtype == np.int32:
@@ -262,6 +275,24 @@ def _put_rows(tree: Any, found: _Found, rows: Rows) -> None:
             buffer.data = np.array(more_entries(old.tolist(), before, after), "<i4").view(np.uint8)
             sizes.buffer = len(tree.buffers)
             tree.buffers.append(buffer)
+
+
+def _give_bias(tree: Any, layer: Any, rows: Rows) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = tree.subgraphs[0]
+    tensor, buffer = schema.TensorT(), schema.BufferT()
+    tensor.name, tensor.shape, tensor.buffer = "bias", [len(rows.bias)], len(tree.buffers)
+    tensor.type = schema.TensorType.FLOAT32
+    if rows.bias.dtype == np.int32:
+        tensor.type = schema.TensorType.INT32
+        tensor.quantization = schema.QuantizationParametersT()
+        tensor.quantization.scale = rows.bias_scale.astype(np.float32)
+        tensor.quantization.zeroPoint = np.zeros(len(rows.scale), np.int64)
+    buffer.data = rows.bias.view(np.uint8)
+    tree.buffers.append(buffer)
+    layer.inputs = [int(i) for i in layer.inputs[:2]] + [len(graph.tensors)]
+    graph.tensors.append(tensor)
 
 
 class _Aligned:

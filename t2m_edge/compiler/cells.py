@@ -12,7 +12,14 @@ OUTPUT_TYPES = ("float32", "uint8", "int8")
 SCORES = ("softmax", "logits")
 """What --scores takes; --multi-label gives "sigmoid"."""
 ENDINGS = {"tflite": "tflite", "onnx": "onnx", "head": "t2mh"}
-KINDS = {"tflite": "a tflite model", "onnx": "an onnx model", "head": "a head file"}
+KINDS = {
+    "tflite": "a tflite model",
+    "onnx": "an onnx model",
+    "head": "a head file",
+    "safetensors": "a safetensors file",
+}
+_OTHERS = {"t2mpack": "a pack", **dict.fromkeys(("txt", "csv", "json", "yaml", "yml"), "a text file")}
+"""Endings of files that no classifier is written to, beside those of the kinds."""
 
 
 def why_not(target: str, precision: str, output_type: str = "float32", scores: str = "softmax") -> str | None:
@@ -31,15 +38,33 @@ def why_not(target: str, precision: str, output_type: str = "float32", scores: s
     return None
 
 
-def check_ending(path: Path, target: str) -> None:
-    """Raises InputError where a file's ending says another target than is written. Unknown endings say nothing."""
-    ending = path.suffix.casefold().lstrip(".")
-    other = next((name for name, known in ENDINGS.items() if known == ending), target)
-    if other != target:
+def target_of(path: Path | None) -> str:
+    """The target that a file's ending says; tflite where it says none."""
+    ending = path.suffix.casefold()[1:] if path is not None else ""
+    return next((target for target, known in ENDINGS.items() if known == ending), "tflite")
+
+
+def check_ending(path: Path, kind: str, guessed: bool = False) -> None:
+    """Raises InputError where a file's ending says another format than is written.
+
+    Args:
+        kind: of the file that is written: a target, or "safetensors".
+        guessed: nothing but the ending could say the kind, so one that says nothing is refused too; none at all is not.
+    """
+    ending = path.suffix.casefold()[1:]
+    own = ENDINGS.get(kind, kind)
+    # A head file is a safetensors file.
+    if ending == own or (ending, kind) == ("safetensors", "head"):
+        return
+    others = {ENDINGS.get(name, name): text for name, text in KINDS.items()} | _OTHERS
+    if ending in others:
         raise InputError(
-            f"{path} has the ending of {KINDS[other]}, and {KINDS[target]} is written; "
-            f"name it {path.with_suffix('.' + ENDINGS[target])}"
+            f"{path} has the ending of {others[ending]}, and {KINDS[kind]} is written; "
+            f"name it {path.with_suffix('.' + own)}"
         )
+    if ending and guessed:
+        known = ", ".join(f".{name}" for name in ENDINGS.values())
+        raise InputError(f"{path} has the unknown ending .{ending}; name it with one of {known}, or give --target")
 
 
 def not_int8(target: str, output_type: str, scores: str) -> dict[str, str]:

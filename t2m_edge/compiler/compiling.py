@@ -14,7 +14,17 @@ import numpy as np
 
 from t2m_edge import __version__
 from t2m_edge.compiler.artifacts import check_thresholds, head_test, output_spec, with_self_test, write_artifact
-from t2m_edge.compiler.cells import ENDINGS, OUTPUT_TYPES, PRECISIONS, SCORES, TARGETS, check_ending, not_int8, why_not
+from t2m_edge.compiler.cells import (
+    ENDINGS,
+    OUTPUT_TYPES,
+    PRECISIONS,
+    SCORES,
+    TARGETS,
+    check_ending,
+    not_int8,
+    target_of,
+    why_not,
+)
 from t2m_edge.compiler.known_words import check_words
 from t2m_edge.compiler.made_with import made_with
 from t2m_edge.compiler.negatives_alone import negatives_alone, with_lead
@@ -47,7 +57,7 @@ def compile(
     output: str | Path | None = None,
     *,
     pack: str | Path | Pack = "default",
-    target: str = "tflite",
+    target: str | None = None,
     precision: str = "int8",
     output_type: str = "float32",
     scores: str = "softmax",
@@ -64,7 +74,8 @@ def compile(
         output: file to write, not one that is read; by default the task's name with the target's ending, in the
             working folder.
         pack: "default", the path of a pack, or a loaded Pack.
-        target: "tflite", "onnx", or "head": a head file for a runtime that has the backbone.
+        target: "tflite", "onnx", or "head": a head file for a runtime that has the backbone. By default what the
+            output's ending says, "tflite" without one.
         precision: "int8" (weights and activations), "fp32", "fp16" or "int8-dynamic" (int8 weights alone).
         output_type: "float32", "uint8" or "int8".
         scores: "softmax" (they sum to 1) or "logits".
@@ -83,6 +94,8 @@ def compile(
         InputError: the task, the pack or an argument is off; nothing is written.
         WorkError: the written head agrees with the float head on too few images; nothing is written.
     """
+    guessed = target is None
+    target = target or target_of(None if output is None else Path(output))
     for what, value, allowed in (
         ("target", target, TARGETS),
         ("precision", precision, PRECISIONS),
@@ -111,8 +124,8 @@ def compile(
         for description in task.classes:
             refuse_none_label(description.name, task.source or task.name, description.line)
         path = Path(output) if output is not None else Path(f"{task.name}.{ENDINGS[target]}")
-        check_ending(path, target)
         check_output(path, overwrite, inputs)
+        check_ending(path, target, guessed)
     with _stage(stages, "encode"):
         encoder = loaded.text_encoder
         word_warnings, little_known = check_words(task, encoder)

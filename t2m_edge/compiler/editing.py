@@ -60,7 +60,7 @@ class Artifact:
 
 
 def merge(model: str | Path, head: str | Path, output: str | Path, *, overwrite: bool = False) -> EditReport:
-    """Put a head file into a full model, in place of the head that it has.
+    """Put a head file into a full model, in place of the head that it has and of all its classes, "none of these" too.
 
     Args:
         model: a .tflite or .onnx artifact.
@@ -86,7 +86,14 @@ def merge(model: str | Path, head: str | Path, output: str | Path, *, overwrite:
         independent=facts.independent,
         self_test=None,
     )
-    return write_edited(old, loaded, manifest, Path(output), overwrite)
+    report = write_edited(old, loaded, manifest, Path(output), overwrite)
+    if old.manifest.reject is None or facts.reject is not None:
+        return report
+    warning = (
+        f"{NONE_LABEL!r} went with the model's old head, so images of other things get a class now; compile {head} "
+        f"with --reject {old.manifest.reject:g} to keep it"
+    )
+    return replace(report, warnings=(warning,))
 
 
 def remove(model: str | Path, classes: Sequence[str], output: str | Path, *, overwrite: bool = False) -> EditReport:

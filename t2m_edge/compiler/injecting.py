@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from t2m_edge.compiler.cells import check_ending
 from t2m_edge.compiler.known_words import check_words
 from t2m_edge.compiler.negatives_alone import negatives_alone
 from t2m_edge.compiler.row_names import read_names
@@ -31,7 +33,7 @@ class InjectReport:
     layer: what the last layer is; precision: type of its weights.
     sharpness, strength: settings that left-out rows chose; cosine: of the left-out rows to the true ones, mean;
     right: share of left-out rows nearer to their own true row than to those of ``rivals`` random other classes.
-    offset: of the new biases, against the mean of the old ones.
+    offset: of the new biases, against the mean of the old ones; None where the layer can have no bias.
     photos, taken: photos of other things that the model was run on, and the share on which a new class still wins (None
     where none were run).
     clipped: weights of new rows beyond what the stored type reaches; rounding: the least cosine of a stored row to the
@@ -55,7 +57,7 @@ class InjectReport:
     cosine: float
     right: float
     rivals: int
-    offset: float
+    offset: float | None
     photos: int
     taken: float | None
     clipped: int
@@ -81,7 +83,7 @@ def inject(
         model: a .tflite or .onnx classifier whose last layer is fully connected or a 1x1 convolution on a 1x1 map, a
             safetensors file with its weight and bias, or an artifact of ``compile``.
         task: a descriptions file or a Task; one class is enough.
-        output: file to write, in the model's own format and precision.
+        output: file to write, in the model's own format and precision; its ending may be no other format's.
         class_names: the names of the model's rows: a labels file, one name a line in the rows' order (synonyms behind
             ", "), or a descriptions file (.csv, .json, .yaml) with texts too. By default those that the model carries.
         pack: whose text encoder reads the names.
@@ -99,12 +101,19 @@ def inject(
     if not isinstance(task, Task):
         task = read_task(task, max_classes=loaded.info.max_classes, min_classes=1)
     trained = open_model(model, None if class_names is None else read_names(Path(class_names)))
+    check_ending(path, trained.kind)
     names, layer = trained.names, trained.layer
     names.check_new(task)
     warnings = [*task.warnings, *_check_task(task, loaded), *names.doubled(), *trained.warnings(task)]
 
     learnt = _learn(trained, task, loaded)
     rows, clipped = layer.rows.with_rows(learnt.rows.weight, learnt.rows.bias)
+    if rows.bias is None:
+        lacking = learnt.rows.offset
+        warnings.append(
+            f"the last layer has no bias and cannot be given one: add {lacking:+.2f} to the new classes' logits where "
+            f"they are used, or they win too {'often' if lacking < 0 else 'seldom'}"
+        )
     written = trained.write(rows, task, path, overwrite)
 
     k, new, trust = len(names.names), tuple(c.name for c in task.classes), learnt.trust
@@ -125,7 +134,7 @@ def inject(
         cosine=trust.cosine,
         right=trust.right,
         rivals=trust.rivals,
-        offset=learnt.rows.offset,
+        offset=None if rows.bias is None else learnt.rows.offset,
         photos=learnt.photos,
         taken=learnt.rows.taken,
         clipped=clipped,
@@ -158,7 +167,8 @@ def _learn(trained: OwnModel | ForeignModel, task: Task, pack: Pack) -> _Learnt:
     new_texts = _vectors(pack, new, [c.texts for c in task.classes])
     directions = predict_directions(old_texts, weight[known], bias[known], new_texts)
     features = trained.photo_features(photo_views(pack.probes.images))
-    rows = calibrated_rows(weight[known], bias[known], directions.new, features)
+    biased = trained.layer.rows.bias is not None
+    rows = calibrated_rows(weight[known], bias[known], directions.new, features, biased)
     trust = row_trust(directions, weight[known], weight, rows.weight, names.names, new)
     return _Learnt(directions, rows, 0 if features is None else len(features), trust)
 
@@ -167,7 +177,7 @@ def _check_outputs(path: Path, inputs: Sequence[str | Path | None], overwrite: b
     """Raises InputError where a file may not be written, or is one that is read."""
     given = [Path(i) for i in inputs if i is not None]
     check_output(path, overwrite, given)
-    if (labels := beside(path)).exists():
+    if os.path.exists(labels := beside(path)):
         check_output(labels, overwrite=True, inputs=given)
 
 

@@ -64,10 +64,11 @@ class RowNames:
 
 def read_names(path: Path) -> RowNames:
     """The names of a labels file, one a line; of a .csv, .json or .yaml descriptions file, with its texts."""
+    data = read_bytes(path, "a file of class names")
     if path.suffix.casefold() in FORMATS and path.suffix.casefold() != ".txt":
         task = read_task(path, max_classes=MAX_ROWS)
         return RowNames(tuple(c.name for c in task.classes), tuple(c.texts for c in task.classes), str(path))
-    lines = decode(read_bytes(path), str(path)).splitlines()
+    lines = decode(data, str(path)).splitlines()
     while lines and not lines[-1].strip():
         lines.pop()
     names = tuple(line.strip() for line in lines)

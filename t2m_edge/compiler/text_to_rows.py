@@ -84,8 +84,8 @@ def _kernel(a: np.ndarray, b: np.ndarray, sharpness: float) -> np.ndarray:
 class NewRows:
     """Rows as they go into the classifier.
 
-    weight: float64 (n, d); bias: float64 (n,).
-    offset: of the biases, against the old rows' mean.
+    weight: float64 (n, d); bias: float64 (n,), zeros where the layer can have none.
+    offset: that the biases have, or would need, against the old rows' mean.
     taken: share of the photos of other things on which a new class still wins; None where no photos were run.
     """
 
@@ -96,7 +96,11 @@ class NewRows:
 
 
 def calibrated_rows(
-    weight: np.ndarray, bias: np.ndarray, directions: np.ndarray, features: np.ndarray | None
+    weight: np.ndarray,
+    bias: np.ndarray,
+    directions: np.ndarray,
+    features: np.ndarray | None,
+    biased: bool = True,
 ) -> NewRows:
     """Directions as rows that compete with the old ones without taking their images.
 
@@ -110,13 +114,16 @@ def calibrated_rows(
         weight, bias: the old rows, float64 (k, d) and (k,).
         directions: of the new rows, float64 (n, d + 1), as ``predict_directions`` gives them.
         features: float64 (m, d) or None.
+        biased: whether the layer can have biases.
     """
     mean = weight.mean(0)
     length = np.linalg.norm(weight - mean, axis=1).mean()
     rows, level = mean + length * directions[:, :-1], bias.mean() + length * directions[:, -1]
     if features is None or len(features) < MIN_PHOTOS:
         offset = float(OFFSET_AT_ONE - OFFSET_PER_LOG * np.log(len(rows)))
-        return NewRows(rows, level + offset, offset, None)
+        return NewRows(rows, level + offset if biased else np.zeros(len(rows)), offset, None)
     gap = (features @ rows.T + level).max(1) - (features @ weight.T + bias).max(1)
     offset = float(-gap.mean() - MARGIN * gap.std())
+    if not biased:
+        return NewRows(rows, np.zeros(len(rows)), offset, float((gap > 0).mean()))
     return NewRows(rows, level + offset, offset, float((gap + offset > 0).mean()))

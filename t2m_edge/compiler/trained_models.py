@@ -20,7 +20,7 @@ from t2m_edge.task import Task
 from t2m_exporters.foreign_runs import Input, Runner
 from t2m_exporters.last_layer import LastLayer, Rows
 from t2m_runtime import Backbone, InputError, Layer, QuantizedHead, QuantizedLayer, WorkError
-from t2m_runtime.artifact import kind_of, manifest_of, read_bytes
+from t2m_runtime.artifact import kind_of, manifest_of, naming, read_bytes
 from t2m_runtime.head_file import read_head_manifest
 from t2m_runtime.self_test import HeadTest
 
@@ -53,7 +53,9 @@ def open_model(path: str | Path, given: RowNames | None) -> OwnModel | ForeignMo
     kind = kind_of(data)
     if kind is None:
         raise InputError(f"{path} is no .tflite, .onnx or safetensors file; give a trained classifier")
-    if _is_ours(data, kind):
+    with naming(str(path)):
+        ours = _is_ours(data, kind)
+    if ours:
         model: OwnModel | ForeignModel = OwnModel(str(path), read_artifact(path), given)
     else:
         model = ForeignModel(str(path), data, kind, given)
@@ -141,8 +143,10 @@ class ForeignModel:
 
             if given is None:
                 raise _nameless(path)
-            self._tensors = find_names(data, len(given.names))
-        self.layer = self._read(data)
+            with naming(path):
+                self._tensors = find_names(data, len(given.names))
+        with naming(path):
+            self.layer = self._read(data)
         if given is None and self.layer.labels is None:
             raise _nameless(path)
         self.names = given or RowNames.bare(self.layer.labels, path)

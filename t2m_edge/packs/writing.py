@@ -40,7 +40,7 @@ def write_pack(folder: Path, facts: dict[str, Any], files: dict[str, bytes], ove
 
 
 def zip_pack(folder: Path, output: Path, overwrite: bool = False) -> None:
-    """Zip a pack folder to a ``.t2mpack`` file; the same pack gives the same bytes.
+    """Zip a pack folder to a ``.t2mpack`` file, or to the one that a link leads to; the same pack gives the same bytes.
 
     Raises:
         InputError: the file exists and ``overwrite`` is not given.
@@ -48,12 +48,13 @@ def zip_pack(folder: Path, output: Path, overwrite: bool = False) -> None:
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists; give another name or --overwrite")
     index = json.loads((folder / INDEX).read_text("utf-8"))
-    aside = output.with_name(output.name + ".part")
+    place = Path(os.path.realpath(output))
+    aside = place.with_name(place.name + ".part")
     try:
         with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as file:
             for name in [INDEX, *sorted(index["files"])]:
                 file.writestr(zipfile.ZipInfo(name), (folder / name).read_bytes(), zipfile.ZIP_DEFLATED)
-        os.replace(aside, output)
+        os.replace(aside, place)
     finally:
         aside.unlink(missing_ok=True)
 

@@ -46,22 +46,24 @@ def quoted(text: str, limit: int = 40) -> str:
     return f"'{text[:limit]}...'" if len(text) > limit else f"'{text}'"
 
 
-def read_bytes(path: Path) -> bytes:
-    """The file's bytes, refused before they are read when there are too many."""
+def read_bytes(path: Path, what: str = "a descriptions file") -> bytes:
+    """The file's bytes, refused before they are read when there are too many.
+
+    Args:
+        what: the file should be, for messages.
+    """
     try:
         if path.is_dir():
-            raise InputError(f"{path}: is a folder; give one descriptions file (.txt, .csv, .json, .yaml)")
+            raise InputError(f"{path}: is a folder; give {what}")
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise InputError(
-                f"{path}: {size:,} bytes; a descriptions file has at most {MAX_FILE_BYTES:,}; is this the right file?"
-            )
+            raise InputError(f"{path}: {size:,} bytes; {what} has at most {MAX_FILE_BYTES:,}; is this the right file?")
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except InputError:
         raise
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; give the path of a descriptions file") from None
+        raise InputError(f"{path}: no such file; give the path of {what}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if len(data) > MAX_FILE_BYTES:

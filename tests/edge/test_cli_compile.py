@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import t2m_edge
 from t2m_edge.cli.main import run
 from t2m_runtime import read_manifest
 
@@ -148,6 +149,41 @@ def test_an_ending_of_another_target_is_refused(tiny_pack, task, tmp_path, outpu
     assert f"{output} has the ending of " in err and len(err.splitlines()) == 1
     assert [entry.name for entry in tmp_path.iterdir()] == [task]
     assert run(["compile", task, "-o", "x.bin", "--target", target, "--pack", str(tiny_pack)]) == 0
+
+
+@pytest.mark.parametrize(
+    "output, said",
+    [
+        ("x.onx", "x.onx has the unknown ending .onx; name it with one of .tflite, .onnx, .t2mh, or give --target"),
+        ("x-v1.2", "x-v1.2 has the unknown ending .2"),
+        ("x.txt", "x.txt has the ending of a text file, and a tflite model is written; name it x.tflite"),
+        ("x.safetensors", "x.safetensors has the ending of a safetensors file"),
+    ],
+)
+def test_an_ending_that_says_no_target_is_refused(tiny_pack, task, tmp_path, output, said, capsys):
+    assert run(["compile", task, "-o", output, "--pack", str(tiny_pack)]) == 2
+    err = capsys.readouterr().err
+    assert said in err and len(err.splitlines()) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == [task]
+
+
+def test_a_name_without_an_ending_is_a_tflite_model(tiny_pack, task):
+    assert run(["compile", task, "-o", "x", "--pack", str(tiny_pack)]) == 0
+    assert read_manifest("x").target == "tflite"
+
+
+def test_in_python_too_the_ending_chooses_the_target(tiny_pack, task):
+    assert t2m_edge.compile(task, "x.onnx", pack=tiny_pack).target == "onnx"
+
+
+def test_the_default_output_lies_in_the_current_folder_and_help_says_so(tiny_pack, task, tmp_path, capsys, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert run(["compile", str(tmp_path / task), "--pack", str(tiny_pack)]) == 0
+    assert [path.name for path in Path().iterdir()] == ["animals.tflite"]
+    capsys.readouterr()
+    run(["compile", "--help"])
+    assert "[default: TASK's name, in the current folder]" in " ".join(capsys.readouterr().out.split())
 
 
 def test_warnings_go_to_stderr_and_into_the_json(tiny_pack, tmp_path, capsys):

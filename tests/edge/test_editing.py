@@ -182,6 +182,7 @@ def test_what_cannot_be_done_is_one_line_and_no_file(made, tmp_path, tiny_pack):
         (lambda: rename(model, "cat", "dog", model), "--overwrite"),
         (lambda: rename(model, "cat", "dog", tmp_path / "x.onnx"), "name it .*x.tflite"),
         (lambda: rename(head, "apple", "dog", out), "name it .*x.t2mh"),
+        (lambda: rename(model, "cat", "dog", tmp_path / "x.json"), "name it .*x.tflite"),
         (lambda: merge(model, head, head, overwrite=True), "is what this reads"),
         (lambda: add(model, head, head, overwrite=True), "is what this reads"),
         (lambda: verify_head(head, replace_pack(tiny_pack, tmp_path)), "not by tiny 0.0.2"),

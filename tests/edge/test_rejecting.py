@@ -82,6 +82,28 @@ def test_the_tasks_own_classes_are_not_outside(banked_pack) -> None:
     assert 0 not in outside_classes((own, "moose"), pack)
 
 
+def test_merge_says_that_none_of_these_is_gone_unless_the_head_brings_it(banked_pack, task, tmp_path, capsys) -> None:
+    model, plain, rejecting, out = (tmp_path / n for n in ("m.tflite", "p.t2mh", "r.t2mh", "out.tflite"))
+    t2m_edge.compile(task, model, pack=banked_pack, reject=0.2)
+    t2m_edge.compile(task, plain, pack=banked_pack)
+    t2m_edge.compile(task, rejecting, pack=banked_pack, reject=0.1)
+    gone = f"'none of these' went with the model's old head, so images of other things get a class now; compile {plain}"
+    assert run(["merge", str(model), str(plain), "-o", str(out)]) == 0
+    said, err = capsys.readouterr()
+    assert "3 classes, " in said
+    assert err.startswith(f"warning: {gone} with --reject 0.2") and len(err.splitlines()) == 1
+    assert run(["merge", str(model), str(plain), "-o", str(out), "--overwrite", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"][0].startswith(gone)
+    assert run(["merge", str(model), str(rejecting), "-o", str(out), "--overwrite"]) == 0
+    said, err = capsys.readouterr()
+    assert "3 classes and 'none of these', " in said
+    assert err == ""
+    # Nor is there anything to say of a model that had none.
+    t2m_edge.compile(task, model, pack=banked_pack, overwrite=True)
+    assert run(["merge", str(model), str(plain), "-o", str(out), "--overwrite"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_editing_keeps_its_meaning_or_refuses(banked_pack, task, tmp_path, capsys) -> None:
     model, plain, more = (tmp_path / n for n in ("m.tflite", "p.tflite", "h.t2mh"))
     t2m_edge.compile(task, model, pack=banked_pack, reject=0.2)

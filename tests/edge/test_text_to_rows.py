@@ -50,6 +50,19 @@ def test_new_rows_are_as_long_as_the_old_ones_and_lie_under_them_on_photos_of_ot
     assert 0 < rows.taken < 0.1
 
 
+def test_where_there_can_be_no_bias_what_is_taken_is_said_without_one():
+    texts, weight, _, new_texts, _ = case()
+    bias = np.zeros(len(weight))
+    found = predict_directions(texts, weight, bias, new_texts)
+    features = np.random.default_rng(1).normal(size=(400, 20)) * 3
+    rows = calibrated_rows(weight, bias, found.new, features, biased=False)
+    assert not rows.bias.any()
+    assert rows.taken == ((features @ rows.weight.T).max(1) > (features @ weight.T).max(1)).mean()
+    with_one = calibrated_rows(weight, bias, found.new, features)
+    assert rows.offset == with_one.offset
+    assert rows.taken > with_one.taken
+
+
 @pytest.mark.parametrize("few, many", [(1, 10), (2, 5)])
 def test_without_photos_more_new_classes_get_a_lower_offset(few, many):
     texts, weight, bias, new_texts, _ = case()

@@ -17,7 +17,12 @@ def weights(k: int, d: int = D) -> tuple[np.ndarray, np.ndarray]:
 
 
 def tflite(
-    k: int = 6, layer: str = "FULLY_CONNECTED", form: str = "float32", labels: tuple[str, ...] = (), side: int = 1
+    k: int = 6,
+    layer: str = "FULLY_CONNECTED",
+    form: str = "float32",
+    labels: tuple[str, ...] = (),
+    side: int = 1,
+    biased: bool = True,
 ) -> bytes:
     """features (1, [side, side,] 12) -> last layer -> softmax; int8 ones have one scale a row."""
     weight, bias = weights(k)
@@ -42,6 +47,7 @@ def tflite(
         logits = writer.tensor("logits", (1, *inner, k), "int8", 0.1, 0)
         scores = writer.tensor("scores", (1, *inner, k), "int8", 1 / 256, -128)
     options = ((0, "Int8", 0), (1, "Int32", 1), (2, "Int32", 1)) if convolution else ()
+    constants = constants if biased else [constants[0], -1]
     writer.operator(layer, [source, *constants], logits, form, options)
     writer.operator("SOFTMAX", [logits], scores, form, ((0, "Float32", 1.0),))
     metadata = {METADATA_NAME: model_metadata("x", "y", 1, 1)} if labels else None
@@ -50,7 +56,9 @@ def tflite(
     return with_files(*pieces, files=files) if files else b"".join(pieces)
 
 
-def onnx(k: int = 6, form: str = "gemm", labels: str | None = None, last: str = "Softmax") -> bytes:
+def onnx(
+    k: int = 6, form: str = "gemm", labels: str | None = None, last: str = "Softmax", biased: bool = True, ir: int = 8
+) -> bytes:
     """features -> last layer -> softmax; form: gemm, gemm-flipped, matmul, conv, conv-wide, half, qdq."""
     weight, bias = weights(k)
     constants, nodes = {"w": weight, "b": bias}, []
@@ -97,15 +105,27 @@ def onnx(k: int = 6, form: str = "gemm", labels: str | None = None, last: str = 
             helper.make_node("DequantizeLinear", ["b32", "bs", "bz"], ["b"], axis=0),
             helper.make_node("Gemm", ["xd", "w", "b"], ["logits"], transB=1),
         ]
+    if not biased:
+        constants.pop("b", None)
+        nodes = [node for node in nodes if node.op_type != "Add" and "b" not in node.output]
+        for node in nodes:
+            if "b" in node.input:
+                del node.input[2:]
+        if form == "matmul":
+            nodes[-1].output[0] = "logits"
     nodes.append(helper.make_node(last, ["logits"], ["scores"]))
+    stored = [numpy_helper.from_array(np.ascontiguousarray(v), n) for n, v in constants.items()]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
+    if ir < 4:
+        inputs += [helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in stored]
     graph = helper.make_graph(
         nodes,
         "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        inputs,
         [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, k if form != "conv-wide" else 4 * k])],
-        [numpy_helper.from_array(np.ascontiguousarray(v), n) for n, v in constants.items()],
+        stored,
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=ir)
     if labels is not None:
         helper.set_model_props(model, {"labels": labels, "author": "kept"})
     return model.SerializeToString()

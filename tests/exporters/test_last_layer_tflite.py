@@ -47,6 +47,22 @@ def test_a_copied_row_gives_the_same_logit_and_old_logits_stay(layer, form):
     assert Runner(written, "tflite").run(inputs).shape == (3, 8)
 
 
+@pytest.mark.parametrize("form", ["float32", "int8"])
+def test_a_layer_without_a_bias_gets_one_and_old_logits_stay(form):
+    model = tflite(form=form, biased=False)
+    rows = read_tflite(model).rows
+    weight, bias = rows.real()
+    assert bias.tolist() == [0] * 6
+    written = write_tflite(model, rows.with_rows(weight[2:4], np.array([0.5, -1.5]))[0], None)
+    np.testing.assert_allclose(read_tflite(written).rows.real()[1], [0] * 6 + [0.5, -1.5], atol=1e-3)
+    before, after = (Runner(cut_tflite(m, "logits"), "tflite") for m in (model, written))
+    inputs = before.input.noise(3)
+    old, new = before.run(inputs), after.run(inputs)
+    np.testing.assert_array_equal(new[:, :6], old)
+    np.testing.assert_allclose(new[:, 6:], old[:, 2:4] + [0.5, -1.5], atol=1e-5 if form == "float32" else 0.11)
+    assert Runner(written, "tflite").run(inputs).shape == (3, 8)
+
+
 def test_every_buffer_lies_at_a_multiple_of_16():
     model = tflite(labels=tuple("abcdef"))
     rows = read_tflite(model).rows
@@ -83,7 +99,7 @@ def test_features_are_cut_off_before_the_layer(quantized):
 @given(st.data())
 def test_cut_and_changed_files_are_refused_or_read(data):
     """Whatever the bytes: rows, or one InputError."""
-    model = bytearray(tflite(labels=tuple("abcdef")))
+    model = bytearray(tflite(labels=tuple("abcdef"), biased=data.draw(st.booleans())))
     if data.draw(st.booleans()):
         model = model[: data.draw(st.integers(0, len(model)))]
     for _ in range(data.draw(st.integers(0, 4))):

@@ -163,11 +163,19 @@ def test_hostile_sizes_are_refused_before_anything_is_read(models):
 
 def test_a_head_file_cut_anywhere_is_refused(models):
     data = file_of(models, int8_head())
-    for size in range(len(data)):
-        with pytest.raises(InputError):
-            load_head(data[:size])
-    with pytest.raises(InputError, match="no tensor"):
-        load_head(data + b"\0")
+    for read in (load_head, read_manifest):
+        for size in range(len(data)):
+            with pytest.raises(InputError):
+                read(data[:size])
+        with pytest.raises(InputError, match="no tensor"):
+            read(data + b"\0")
+
+
+def test_a_head_file_that_is_cut_off_is_told_so(models, tmp_path):
+    path = tmp_path / "cut.t2mh"
+    path.write_bytes(file_of(models, int8_head())[:-1])
+    with pytest.raises(InputError, match=f"^{path}: the head file is broken .it is cut short"):
+        read_manifest(path)
 
 
 @given(st.integers(0, 10**6), st.binary(min_size=1, max_size=8))

@@ -56,7 +56,7 @@ def load_head(source: Source, name: str | None = None) -> tuple[Head | Quantized
     name = name or name_of(source)
     if not is_head_file(data):
         raise InputError(f"{name} is not a head file; give a .t2mh that t2m-edge made")
-    with _naming(name):
+    with naming(name):
         return read_head_file(data)
 
 
@@ -75,10 +75,10 @@ def manifest_of(data: bytes, name: str) -> Manifest:
     if kind == "tflite":
         text = read_associated_file(data, TFLITE_MEMBER, MAX_MANIFEST_BYTES)
     elif kind == "onnx":
-        with _naming(name):
+        with naming(name):
             text = read_metadata(data, ONNX_KEY, MAX_MANIFEST_BYTES)
     elif kind == "head":
-        with _naming(name):
+        with naming(name):
             manifest = read_head_manifest(data)
         if manifest is None:
             raise _not_ours(name)
@@ -132,7 +132,7 @@ def read_bytes(source: Source) -> bytes:
 
 
 @contextmanager
-def _naming(name: str) -> Iterator[None]:
+def naming(name: str) -> Iterator[None]:
     """Puts the file's name before an error of what lies in it."""
     try:
         yield

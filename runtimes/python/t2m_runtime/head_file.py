@@ -76,9 +76,12 @@ def write_head_file(head: Head | QuantizedHead, manifest: Manifest) -> bytes:
 
 
 def read_head_manifest(data: bytes) -> Manifest | None:
-    """The manifest of a head file, or None for another safetensors file; InputError where it is broken."""
-    metadata, _, _ = _header(data)
-    return Manifest.from_json(metadata[MANIFEST_KEY]) if MANIFEST_KEY in metadata else None
+    """The manifest of a head file, or None for another safetensors file; InputError where it is broken or cut short."""
+    metadata, entries, body = _header(data)
+    if MANIFEST_KEY not in metadata:
+        return None
+    _tensors(entries, body)
+    return Manifest.from_json(metadata[MANIFEST_KEY])
 
 
 def read_head_file(data: bytes) -> tuple[Head | QuantizedHead, Manifest]:
@@ -153,7 +156,7 @@ def _tensors(entries: dict[str, Any], body: memoryview) -> dict[str, np.ndarray]
         if not _whole_numbers(shape, MAX_FEATURES) or not 1 <= len(shape) <= 2 or 0 in shape:
             raise _broken(f"a tensor's shape is not one or two numbers from 1 to {MAX_FEATURES}")
         if not _whole_numbers(offsets, len(body)) or len(offsets) != 2:
-            raise _broken("a tensor lies outside the file")
+            raise _broken("it is cut short, or a tensor lies outside it")
         begin, end = offsets
         if end - begin != math.prod(shape) * _DTYPES[dtype].itemsize:
             raise _broken("a tensor's offsets do not fit its shape")

@@ -309,10 +309,12 @@ def _none(path: Path, model: str | None) -> str:
 
 
 def _check_output(path: Path, ending: str, overwrite: bool) -> None:
+    from t2m_edge.compiler.saving import check_regular
     from t2m_runtime.errors import InputError
 
     if path.suffix.casefold() != ending:
         raise InputError(f"{path} should end in {ending}")
+    check_regular(path)
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; give another name, or --overwrite")
     if not path.absolute().parent.is_dir():

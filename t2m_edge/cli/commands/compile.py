@@ -27,7 +27,10 @@ def compile_task(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="What to write. [default: TASK's name]")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="What to write. [default: TASK's name, in the current folder]"
+        ),
     ] = None,
     target: Annotated[
         str | None, typer.Option(metavar="KIND", help="tflite, onnx or head. [default: FILE's ending, or else tflite]")
@@ -64,11 +67,12 @@ def compile_task(
       zebra: a horse-like animal with black and white stripes; seen in grassland
       horse: a large animal with hooves and a mane; not: stripes; threshold: 0.6
     """
-    from t2m_edge.compiler.cells import ENDINGS, OUTPUT_TYPES, PRECISIONS, SCORES, TARGETS
+    from t2m_edge.compiler.cells import OUTPUT_TYPES, PRECISIONS, SCORES, TARGETS
     from t2m_edge.compiler.compiling import compile
     from t2m_runtime.errors import InputError
 
-    chosen = one_of("--target", target, TARGETS) if target else _target_of(output, ENDINGS)
+    if target is not None:
+        one_of("--target", target, TARGETS)
     one_of("--precision", precision, PRECISIONS)
     one_of("--output-type", output_type, OUTPUT_TYPES)
     one_of("--scores", scores, SCORES)
@@ -78,7 +82,7 @@ def compile_task(
         task,
         output,
         pack=pack,
-        target=chosen,
+        target=target,
         precision=precision,
         output_type=output_type,
         scores=scores,
@@ -178,8 +182,3 @@ def _named(names: Sequence[str], most: int = 4) -> str:
     if len(names) > most:
         shown.append(f"{len(names) - most} more")
     return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
-
-
-def _target_of(output: Path | None, endings: dict[str, str]) -> str:
-    ending = output.suffix.casefold().lstrip(".") if output else ""
-    return next((target for target, known in endings.items() if known == ending), "tflite")

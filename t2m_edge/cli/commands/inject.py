@@ -31,7 +31,12 @@ def inject(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="What to write. [default: MODEL's name with -injected]"),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="What to write. [default: MODEL's name with -injected, in the current folder]",
+        ),
     ] = None,
     pack: PackName = "default",
     overwrite: Overwrite = False,
@@ -51,7 +56,7 @@ def inject(
     """
     from t2m_edge.compiler.injecting import inject
 
-    path = output or model.with_name(f"{model.stem}-injected{model.suffix}")
+    path = output or Path(f"{model.stem}-injected{model.suffix}")
     report = inject(model, task, path, class_names=class_names, pack=pack, overwrite=overwrite)
     if json:
         print_json("inject", asdict(report))
@@ -64,14 +69,14 @@ def inject(
         f"  learnt    from names, text encoder of the pack {report.pack}; of old classes left out one by one, "
         f"{report.right:.0%} lie nearer to their own row than to {report.rivals} others (cosine {report.cosine:.2f})"
     )
-    say(
-        f"  new rows  as long as the old ones, bias {report.offset:+.2f} to theirs: "
-        + (
-            "by a rule of thumb, as the model could not be run on photos"
-            if report.taken is None
-            else f"they take {report.taken:.0%} of {report.photos} photos of other things"
-        )
-    )
+    bias = "no bias" if report.offset is None else f"bias {report.offset:+.2f} to theirs"
+    if report.taken is not None:
+        how = f"they take {report.taken:.0%} of {report.photos} photos of other things"
+    elif report.offset is None:
+        how = "not tried, as the model could not be run on photos"
+    else:
+        how = "by a rule of thumb, as the model could not be run on photos"
+    say(f"  new rows  as long as the old ones, {bias}: {how}")
     stored = f"rounded to cosine {report.rounding:.4f}"
     say(f"  stored    {stored}" + (f", {report.clipped:,} weights clipped" if report.clipped else ""))
     moved = ""

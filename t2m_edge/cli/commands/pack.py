@@ -109,12 +109,14 @@ def export(
     \b
     t2m-edge pack export default -o default.t2mpack
     """
+    from t2m_edge.compiler.saving import check_regular
     from t2m_edge.packs import load_pack
     from t2m_edge.packs.writing import zip_pack
     from t2m_runtime.errors import InputError
 
     if output.suffix != ".t2mpack":
         raise InputError(f"{output}: a pack file ends in .t2mpack; write {output.with_suffix('.t2mpack')}")
+    check_regular(output)
     loaded = load_pack(pack)
     if not loaded.path.is_dir():
         raise InputError(f"{pack} is a pack file already; copy it")
@@ -254,9 +256,12 @@ def build(
 
 def refuse_folder(output: Path, overwrite: bool) -> None:
     """Raises InputError when a pack may not be written there: something exists, or a folder that holds no pack."""
+    from t2m_edge.compiler.saving import check_regular
     from t2m_edge.packs.store import INDEX
     from t2m_runtime.errors import InputError
 
+    if output.suffix == ".t2mpack":
+        check_regular(output)
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists; give another name with -o, or --overwrite")
     if output.is_dir() and any(output.iterdir()) and not (output / INDEX).is_file():
