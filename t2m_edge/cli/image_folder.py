@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from t2m_edge.cli.output import quoted_names
 from t2m_edge.cli.photo_tar import PhotoTar
 from t2m_edge.cli.photos import photos_below
 from t2m_edge.task.description import plain_name
@@ -133,3 +134,19 @@ def match_folders(folders: Sequence[str], labels: Sequence[str]) -> dict[str, in
             raise InputError(f"the folders {other!r} and {folder!r} are both the class {labels[index]!r}; merge them")
         matched[folder] = index
     return matched
+
+
+def classes_of(photos: ImageFolder, path: Path, labels: Sequence[str], allow_missing: bool) -> dict[str, int]:
+    """``match_folders`` of labelled photos; folders that are no class must be allowed.
+
+    Raises:
+        InputError: no folder is a class, or one is not and that is not allowed.
+    """
+    index_of = match_folders(photos.folders, labels)
+    unknown = [name for name in photos.folders if name not in index_of]
+    if unknown and not allow_missing:
+        are = f"s {quoted_names(unknown)} are" if len(unknown) > 1 else f" {quoted_names(unknown)} is"
+        raise InputError(f"{path}: the folder{are} no class of the model; rename, or leave out with --allow-missing")
+    if not index_of:
+        raise InputError(f"{path}: no folder is named like a class of the model ({quoted_names(labels)})")
+    return index_of

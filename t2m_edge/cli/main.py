@@ -22,6 +22,7 @@ COMMANDS = {
     "add": "add classes of a head file to a compiled model",
     "remove": "take classes out of a compiled model",
     "rename": "give a class of a compiled model another name",
+    "threshold": "set the scores under which a photo is none of the classes, by hand or from photos",
     "bench": "what a model costs on a device: time, memory; history and comparisons",
     "targets": "what can be written: targets and precisions",
     "train": "train the parts of a pack: text, backbone, head",

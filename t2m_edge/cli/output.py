@@ -87,3 +87,9 @@ def with_progress(items: Sequence[Item], what: str) -> Iterator[Item]:
         if shown and (number % 10 == 0 or number == len(items)):
             end = "\n" if number == len(items) else ""
             print(f"\r{what} {number:,} of {len(items):,}", end=end, file=sys.stderr, flush=True)
+
+
+def quoted_names(names: Sequence[str], most: int = 10) -> str:
+    """The first names, quoted, and how many more there are."""
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from unicodedata import category
@@ -164,6 +164,27 @@ def rename(model: str | Path, before: str, after: str, output: str | Path, *, ov
     manifest = replace(old.manifest, labels=labels)
     head = replace(old.head, labels=labels)
     return write_edited(old, head, manifest, Path(output), overwrite, test)
+
+
+def set_thresholds(
+    model: str | Path, thresholds: Mapping[str, float | None], output: str | Path, *, overwrite: bool = False
+) -> EditReport:
+    """Give classes of an artifact thresholds, or take them away (None): scores under which a photo is not the class.
+
+    Raises:
+        InputError: no such class, "none of these", a threshold outside [0, 1], or the artifact gives logits.
+    """
+    old = _to_change(model, Path(output), overwrite)
+    changed = list(old.manifest.thresholds)
+    for name, threshold in thresholds.items():
+        index = _index(old.manifest, name, model)
+        if name == NONE_LABEL and old.manifest.reject is not None:
+            raise InputError(f"{NONE_LABEL!r} is what makes the model reject images; set the thresholds of classes")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise InputError(f"the threshold {threshold:g} is no score; give a number from 0 to 1, such as 0.6")
+        changed[index] = threshold
+    manifest = replace(old.manifest, thresholds=tuple(changed))
+    return write_edited(old, old.head, manifest, Path(output), overwrite, old.manifest.self_test)
 
 
 def add(

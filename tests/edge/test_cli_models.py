@@ -339,3 +339,51 @@ def test_engines_are_checked(model, capsys):
     assert capsys.readouterr().err.endswith("give one of litert, tflite_runtime, onnxruntime, core\n")
     assert run(["verify", model, "--threads", "0"]) == 2
     assert capsys.readouterr().err.startswith("error: the number of threads is 0; ")
+
+
+def test_a_threshold_by_hand(model, tmp_path, capsys):
+    from t2m_runtime import read_manifest
+
+    out = str(tmp_path / "strict.tflite")
+    assert run(["threshold", model, "red", "0.75", "-o", out]) == 0
+    assert read_manifest(out).thresholds == (0.75, None, 0.9)
+    assert run(["threshold", out, "deep blue", "none", "--overwrite"]) == 0
+    assert read_manifest(out).thresholds == (0.75, None, None)
+    assert "self-test right" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["red", "1.5"], "the threshold 1.5 is no score; give a number from 0 to 1, such as 0.6"),
+        (["red", "nan"], "the threshold nan is no score"),
+        (["red", "much"], "the threshold 'much' is no number"),
+        (["rod", "0.5"], "has no class 'rod'; did you mean 'red'?"),
+        (["red"], "give CLASS and SCORE, or --photos FOLDER"),
+        ([], "give CLASS and SCORE, or --photos FOLDER"),
+        (["red", "0.5", "--photos", "photos"], "give CLASS and SCORE, or --photos FOLDER"),
+        (["--photos", "missing"], "missing: no such folder or tar"),
+        (["--photos", "missing", "--keep", "0"], "--keep is 0; give a share above 0"),
+    ],
+)
+def test_a_wrong_threshold_is_one_line(model, tmp_path, capsys, arguments, said):
+    out = tmp_path / "strict.tflite"
+    assert run(["threshold", model, *arguments, "-o", str(out)]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+    assert not out.exists()
+
+
+def test_thresholds_from_photos_keep_the_share_that_was_asked_for(model, photos, tmp_path, capsys):
+    out = str(tmp_path / "strict.tflite")
+    photo(photos / "deep_blue" / "3.png", (90, 90, 160))
+    assert run(["threshold", model, "--photos", str(photos), "--keep", "0.6", "-o", out, "--json"]) == 0
+    classes = {row["name"]: row for row in json_of(capsys)["classes"]}
+    assert (classes["red"]["photos"], classes["red"]["answered"], classes["red"]["kept"]) == (3, 2, 2)
+    assert (classes["green"]["others"], classes["green"]["taken"]) == (6, 1)
+    assert (classes["deep blue"]["answered"], classes["deep blue"]["kept"]) == (3, 2)
+    assert run(["eval", out, str(photos), "--json"]) == 0
+    assert json_of(capsys)["classes"][2]["rejected"] == 1
+    assert run(["threshold", model, "--photos", str(photos), "-o", out, "--overwrite"]) == 0
+    assert "under 20 photos are named rightly of 'red', 'green', 'deep blue'" in capsys.readouterr().out

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from t2m_edge.cli.options import Debug, Engine, Json, Model, Threads, new_app
-from t2m_edge.cli.output import print_json, say, say_table, warn, with_progress
+from t2m_edge.cli.output import print_json, quoted_names, say, say_table, warn, with_progress
 
 if TYPE_CHECKING:
     from t2m_edge.cli.confusion import Confusion
@@ -48,7 +48,7 @@ def evaluate(
     says how often a class is present in the photos of its folder, and in the others.
     """
     from t2m_edge.cli.confusion import Confusion
-    from t2m_edge.cli.image_folder import ImageFolder, match_folders
+    from t2m_edge.cli.image_folder import ImageFolder, classes_of
     from t2m_edge.cli.presence import Presence
     from t2m_runtime.classifier import Classifier
     from t2m_runtime.errors import InputError
@@ -59,14 +59,8 @@ def evaluate(
         Classifier.load(model, engine=engine, num_threads=threads) as classifier,
         ImageFolder(folder, inside) as photos,
     ):
-        index_of = match_folders(photos.folders, classifier.labels)
+        index_of = classes_of(photos, folder, classifier.labels, allow_missing)
         unknown = [name for name in photos.folders if name not in index_of]
-        if unknown and not allow_missing:
-            raise InputError(
-                f"{folder}: {_listed(unknown)} no class of the model; rename, or leave out with --allow-missing"
-            )
-        if not index_of:
-            raise InputError(f"{folder}: no folder is named like a class of the model ({_names(classifier.labels)})")
         multi_label = classifier.manifest.output.scores == "sigmoid"
         if multi_label and min_accuracy:
             raise InputError(f"{model} is multi-label, so it has no accuracy; leave --min-accuracy out")
@@ -141,7 +135,7 @@ def _print_confusion(counted: Confusion, unknown: list[str], broken: list[str]) 
     say_table(["class", "photos", "right", "rejected"], rows, right=(1, 2, 3))
     empty = [row.name for row in counted.classes() if not row.images]
     if empty:
-        say(f"no photos: {_names(empty)}")
+        say(f"no photos: {quoted_names(empty)}")
     pairs = counted.confusions()
     if pairs:
         say()
@@ -149,12 +143,3 @@ def _print_confusion(counted: Confusion, unknown: list[str], broken: list[str]) 
         say_table(["is", "was called", "photos"], [[a, b, str(n)] for a, b, n in shown], right=(2,))
         if len(pairs) > len(shown):
             say(f"... and {len(pairs) - len(shown)} more pairs (--json has the whole matrix)")
-
-
-def _listed(names: list[str]) -> str:
-    return f"the folder{'s' if len(names) > 1 else ''} {_names(names)} {'are' if len(names) > 1 else 'is'}"
-
-
-def _names(names, most: int = 10) -> str:
-    shown = ", ".join(repr(name) for name in list(names)[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
