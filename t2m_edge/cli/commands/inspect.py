@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2m_edge.cli.options import Debug, Json, Model, new_app
+from t2m_edge.cli.options import Artifact, Debug, Json, new_app
 from t2m_edge.cli.output import count_classes, print_json, say, say_table
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ app = new_app()
 
 
 @app.command()
-def inspect(model: Model, json: Json = False, debug: Debug = False) -> None:
+def inspect(model: Artifact, json: Json = False, debug: Debug = False) -> None:
     """Shows what is inside a compiled model: classes, input, output, precision, where it came from.
 
     \b
