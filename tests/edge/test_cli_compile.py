@@ -287,8 +287,12 @@ def test_pack_info_list_and_export(tiny_pack, tmp_path, capsys):
 
 
 def test_pack_info_gives_accuracies_in_percent(capsys):
+    from t2m_edge.packs import load_pack
+
     assert run(["pack", "info"]) == 0
-    assert "cifar100 48.7%, tiny_imagenet 37.4%, grocery 57.7%\n" in capsys.readouterr().out
+    measured = load_pack().info.provenance["backbone"]["seen_test_accuracy"]
+    assert measured["cifar100"] > 0.45
+    assert ", ".join(f"{name} {share:.1%}" for name, share in measured.items()) + "\n" in capsys.readouterr().out
 
 
 def test_pack_build_never_replaces_a_folder_that_is_no_pack(tmp_path, capsys):
