@@ -14,6 +14,12 @@ EditOutput = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="What to write. [default: MODEL, with --overwrite]"),
 ]
+Inside = Annotated[
+    str | None, typer.Option(metavar="PATH", help="The folder in FOLDER that holds the class folders, as test.")
+]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Leave out folders that are no class of the model.")
+]
 Engine = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="litert, tflite_runtime, onnxruntime or core; by default what is installed."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from t2m_edge.cli.options import Debug, Engine, Json, Model, Threads, new_app
+from t2m_edge.cli.options import AllowMissing, Debug, Engine, Inside, Json, Model, Threads, new_app
 from t2m_edge.cli.output import print_json, quoted_names, say, say_table, warn, with_progress
 
 if TYPE_CHECKING:
@@ -24,12 +24,8 @@ def evaluate(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="A folder, or a tar of it, with one folder of photos a class.")
     ],
-    inside: Annotated[
-        str | None, typer.Option(metavar="PATH", help="The folder in FOLDER that holds the class folders, as test.")
-    ] = None,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Leave out folders that are no class of the model.")
-    ] = False,
+    inside: Inside = None,
+    allow_missing: AllowMissing = False,
     min_accuracy: Annotated[
         float, typer.Option(metavar="SHARE", help="Exit with 1 when the accuracy is under this.")
     ] = 0.0,

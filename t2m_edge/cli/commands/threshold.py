@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from t2m_edge.cli.edits import say_edit
-from t2m_edge.cli.options import Artifact, Debug, EditOutput, Json, Overwrite, new_app
+from t2m_edge.cli.options import AllowMissing, Artifact, Debug, EditOutput, Inside, Json, Overwrite, new_app
 from t2m_edge.cli.output import print_json, quoted_names, say, say_table, warn, with_progress
 
 if TYPE_CHECKING:
@@ -33,12 +33,8 @@ def threshold(
     keep: Annotated[
         float, typer.Option(metavar="SHARE", help="With --photos: of the photos named rightly, how many still are.")
     ] = 0.9,
-    inside: Annotated[
-        str | None, typer.Option(metavar="PATH", help="The folder in FOLDER that holds the class folders, as test.")
-    ] = None,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Leave out folders that are no class of the model.")
-    ] = False,
+    inside: Inside = None,
+    allow_missing: AllowMissing = False,
     output: EditOutput = None,
     overwrite: Overwrite = False,
     json: Json = False,
