@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-from t2m_edge.cli.output import quoted_names
+from t2m_edge.cli.output import quoted_names, with_progress
 from t2m_edge.cli.photo_tar import PhotoTar
 from t2m_edge.cli.photos import photos_below
 from t2m_edge.task.description import plain_name
 from t2m_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from t2m_runtime.classifier import Classifier, Result
 
 
 @dataclass(frozen=True)
@@ -150,3 +154,14 @@ def classes_of(photos: ImageFolder, path: Path, labels: Sequence[str], allow_mis
     if not index_of:
         raise InputError(f"{path}: no folder is named like a class of the model ({quoted_names(labels)})")
     return index_of
+
+
+def answers(
+    classifier: Classifier, photos: ImageFolder, index_of: dict[str, int], broken: list[str]
+) -> Iterator[tuple[int, Result]]:
+    """Class and answer of each photo in a class's folder; for one that cannot be read, ``broken`` gets a line."""
+    for photo in with_progress(photos.without([name for name in photos.folders if name not in index_of]), "photo"):
+        try:
+            yield index_of[photo.folder], classifier.classify(photos.read(photo))
+        except InputError as error:
+            broken.append(f"{photo.name}: {error}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from t2m_edge.cli.options import AllowMissing, Debug, Engine, Inside, Json, Model, Threads, new_app
-from t2m_edge.cli.output import print_json, quoted_names, say, say_table, warn, with_progress
+from t2m_edge.cli.output import print_json, quoted_names, say, say_table, warn
 
 if TYPE_CHECKING:
     from t2m_edge.cli.confusion import Confusion
@@ -44,7 +44,7 @@ def evaluate(
     says how often a class is present in the photos of its folder, and in the others.
     """
     from t2m_edge.cli.confusion import Confusion
-    from t2m_edge.cli.image_folder import ImageFolder, classes_of
+    from t2m_edge.cli.image_folder import ImageFolder, answers, classes_of
     from t2m_edge.cli.presence import Presence
     from t2m_runtime.classifier import Classifier
     from t2m_runtime.errors import InputError
@@ -63,16 +63,11 @@ def evaluate(
         counted = Presence(classifier.labels) if multi_label else Confusion(classifier.labels)
         broken = []
         place = {label: index for index, label in enumerate(classifier.labels)}
-        for photo in with_progress(photos.without(unknown), "photo"):
-            try:
-                result = classifier.classify(photos.read(photo), top_k=1)
-            except InputError as error:
-                broken.append(f"{photo.name}: {error}")
-                continue
+        for true, result in answers(classifier, photos, index_of, broken):
             if multi_label:
-                counted.add(index_of[photo.folder], [place[name] for name in result.present])
+                counted.add(true, [place[name] for name in result.present])
             else:
-                counted.add(index_of[photo.folder], place[result.names[0]], result.rejected)
+                counted.add(true, place[result.names[0]], result.rejected)
     warn(broken)
     if counted.images == 0:
         raise InputError(f"{folder}: none of the photos can be read; give images")

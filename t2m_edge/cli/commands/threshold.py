@@ -10,7 +10,7 @@ import typer
 
 from t2m_edge.cli.edits import say_edit
 from t2m_edge.cli.options import AllowMissing, Artifact, Debug, EditOutput, Inside, Json, Overwrite, new_app
-from t2m_edge.cli.output import print_json, quoted_names, say, say_table, warn, with_progress
+from t2m_edge.cli.output import print_json, quoted_names, say, say_table, warn
 
 if TYPE_CHECKING:
     from t2m_edge.compiler.thresholds import ClassThreshold
@@ -92,7 +92,7 @@ def _found(
     """Thresholds from the photos, and a line for each that cannot be read."""
     import numpy as np
 
-    from t2m_edge.cli.image_folder import ImageFolder, classes_of
+    from t2m_edge.cli.image_folder import ImageFolder, answers, classes_of
     from t2m_edge.compiler.thresholds import thresholds_from
     from t2m_runtime.classifier import Classifier
     from t2m_runtime.errors import InputError
@@ -100,15 +100,10 @@ def _found(
     scores, true, broken = [], [], []
     with Classifier.load(model) as classifier, ImageFolder(folder, inside) as photos:
         index_of = classes_of(photos, folder, classifier.labels, allow_missing)
-        for photo in with_progress(photos.without([f for f in photos.folders if f not in index_of]), "photo"):
-            try:
-                result = classifier.classify(photos.read(photo))
-            except InputError as error:
-                broken.append(f"{photo.name}: {error}")
-                continue
+        for index, result in answers(classifier, photos, index_of, broken):
             of = dict(zip(result.names, result.scores))
             scores.append([of[label] for label in classifier.labels])
-            true.append(index_of[photo.folder])
+            true.append(index)
         multi_label = classifier.manifest.output.scores == "sigmoid"
         if not scores:
             raise InputError(f"{folder}: none of the photos can be read; give images")
